@@ -1,0 +1,41 @@
+package event
+
+import "testing"
+
+func TestFieldsEqualKeyTables(t *testing.T) {
+	places := map[string]place{"": inTop, "userIdentity": inIdentity, "userIdentity.onBehalfOf": inOnBehalfOf, "userIdentity.inScopeOf": inScope,
+		"userIdentity.sessionContext": inSession, "userIdentity.sessionContext.sessionIssuer": inIssuer,
+		"userIdentity.sessionContext.webIdFederationData": inFederation, "userIdentity.sessionContext.attributes": inAttributes}
+	for f := range Field(NumFields) {
+		parent, last := "", Fields[f].Path
+		for i := len(last) - 1; i >= 0; i-- {
+			if last[i] == '.' {
+				parent, last = last[:i], last[i+1:]
+				break
+			}
+		}
+		if got := fieldAt(places[parent], []byte(last)); got != f {
+			t.Errorf("%s: the key table gives %d, want %d", Fields[f].Path, got, f)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	e, err := Parse([]byte(`{"eventName":"X","userIdentity":{"type":"Root","sessionContext":{"sessionIssuer":{"type":"Role"}}},"requestParameters":{"a":[{"b":[1,2]},{"B":3}],"c.d":"dotted","c":{"d":"nested"},"n":null},"EventSource":"iam"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"eventName": "X", "EVENTNAME": "X", "userIdentity.sessionContext.sessionIssuer.type": "Role", "requestParameters.a.b": "|3",
+		"requestParameters.c.d": "dotted", "requestParameters.n": "", "requestParameters.zzz": "-", "eventSource": "iam", "requestParameters.a.0.b.1": "2",
+		"userIdentity.type.x": "-",
+	} {
+		got, sep := "", ""
+		if !e.Find(ParsePath(path), func(v Value) bool { got += sep + v.Text(); sep = "|"; return true }) {
+			got = "-"
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", path, got, want)
+		}
+	}
+}

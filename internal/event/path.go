@@ -1,0 +1,160 @@
+package event
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Path is a compiled field path such as userIdentity.sessionContext.sessionIssuer.type. It is immutable.
+type Path struct {
+	text  string
+	field Field    // typed field that the path starts with, or noField
+	segs  []string // all segments
+	rest  int      // index in segs of the first segment behind the typed field
+	// joined[n] lists the keys that may stand for the first segments from n on: segs[n], segs[n]+"."+segs[n+1], …
+	joined [][]string
+}
+
+// ParsePath compiles a dotted path. Every text is a path; an empty one finds nothing.
+//
+// A path is walked by these rules (rules/ENGINE.md 2.2): in an object the key equal to the segment is taken, or else
+// the one equal without regard to case; a key that itself holds dots is preferred, the longest first; in an array a
+// number is an index, and any other segment is applied to every element. The result is a set of values.
+func ParsePath(text string) *Path {
+	p := &Path{text: text, field: noField, segs: strings.Split(text, ".")}
+	p.rest = 0
+	for f := range Field(NumFields) {
+		n := strings.Count(Fields[f].Path, ".") + 1
+		if n > p.rest && n <= len(p.segs) && strings.EqualFold(Fields[f].Path, strings.Join(p.segs[:n], ".")) {
+			p.field, p.rest = f, n
+		}
+	}
+	p.joined = make([][]string, len(p.segs))
+	for i := range p.segs {
+		for n := i + 1; n <= len(p.segs); n++ {
+			p.joined[i] = append(p.joined[i], strings.Join(p.segs[i:n], "."))
+		}
+	}
+	return p
+}
+
+// String returns the path as it was written.
+func (p *Path) String() string { return p.text }
+
+// Field returns the typed field that the path names exactly, if it does.
+func (p *Path) Field() (Field, bool) {
+	return p.field, p.field != noField && p.rest == len(p.segs)
+}
+
+// Find calls fn for every value at path until fn returns false, and reports whether there was any value, null
+// included. A path that ends at an array gives the array itself.
+func (e *Event) Find(p *Path, fn func(Value) bool) bool {
+	if p.field != noField {
+		if v := e.Get(p.field); v.kind != Missing {
+			found := false
+			walk(v, p, p.rest, fn, &found)
+			if found || !e.irregular {
+				return found
+			}
+		} else if !e.irregular && !e.aboveIsArray(p.field) {
+			return false
+		}
+	}
+	found := false
+	walk(e.Root(), p, 0, fn, &found)
+	return found
+}
+
+// aboveIsArray reports whether a field looks missing only because an object above it is an array in this record.
+func (e *Event) aboveIsArray(f Field) bool {
+	return f > UserIdentity && f < EventTime && e.spans[UserIdentity].bits&7 == uint32(Array)
+}
+
+// First returns the first value at path, Missing if there is none.
+func (e *Event) First(p *Path) Value {
+	var out Value
+	e.Find(p, func(v Value) bool { out = v; return false })
+	return out
+}
+
+// walk returns false when fn wants no more.
+func walk(v Value, p *Path, n int, fn func(Value) bool, found *bool) bool {
+	if n == len(p.segs) {
+		*found = true
+		return fn(v)
+	}
+	switch v.kind {
+	case Object:
+		val, used := member(v, p.joined[n])
+		if used == 0 {
+			return true
+		}
+		return walk(val, p, n+used, fn, found)
+	case Array:
+		index, err := strconv.Atoi(p.segs[n])
+		isIndex := err == nil && index >= 0
+		at, more := 0, true
+		v.Elements(func(el Value) bool {
+			switch {
+			case !isIndex:
+				more = walk(el, p, n, fn, found)
+			case at == index:
+				more = walk(el, p, n+1, fn, found)
+				return false
+			}
+			at++
+			return more
+		})
+		return more
+	}
+	return true
+}
+
+// member finds the best key of an object among names, which get longer by one segment each, and returns its value and
+// how many segments it stands for, 0 when there is none. An exact key beats one that differs in case, then the longer
+// beats the shorter, then the last in the text beats earlier ones.
+func member(v Value, names []string) (Value, int) {
+	b := v.raw
+	best, rank := Value{}, 0
+	i := skipSpace(b, 1)
+	for b[i] != '}' {
+		kend := stringEnd(b, i)
+		key := b[i+1 : kend-1]
+		i = skipSpace(b, kend)
+		i = skipSpace(b, i+1)
+		end := valueEnd(b, i)
+		if r := keyRank(key, names); r > 0 && r >= rank {
+			best, rank = valueAt(b, i, end), r
+		}
+		i = skipSpace(b, end)
+		if b[i] == ',' {
+			i = skipSpace(b, i+1)
+		}
+	}
+	if rank > len(names) {
+		rank -= len(names)
+	}
+	return best, rank
+}
+
+// keyRank is n for a key that equals names[n-1] but for case, len(names)+n for an exact one, 0 for neither.
+func keyRank(key []byte, names []string) int {
+	text := view(key)
+	for _, c := range key {
+		if c == '\\' {
+			text = view(appendUnescaped(nil, key))
+			break
+		}
+	}
+	for n := len(names); n > 0; n-- {
+		if name := names[n-1]; text == name {
+			return len(names) + n
+		}
+	}
+	for n := len(names); n > 0; n-- {
+		if name := names[n-1]; strings.EqualFold(text, name) {
+			return n
+		}
+	}
+	return 0
+}

@@ -1,0 +1,92 @@
+package hunt
+
+import (
+	"time"
+
+	"spoor/internal/detect"
+	"spoor/internal/event"
+	"spoor/internal/ledger"
+)
+
+// Result is what a hunt found: everything that a report shows.
+type Result struct {
+	Version  string           `json:"version"` // of the program
+	Started  time.Time        `json:"started"`
+	Elapsed  time.Duration    `json:"elapsedNanoseconds"`
+	Inputs   []string         `json:"inputs"` // as given
+	First    time.Time        `json:"first"`  // earliest and latest eventTime of the kept events
+	Last     time.Time        `json:"last"`
+	Rules    RuleCounts       `json:"rules"`
+	Findings []detect.Finding `json:"findings"` // highest level first, then count, then first; informational ones last
+	Stats    Stats            `json:"stats"`
+	Ledger   *ledger.Report   `json:"ledger"`
+}
+
+// RuleCounts says which rules ran.
+type RuleCounts struct {
+	Loaded       int      `json:"loaded"`       // event rules
+	Correlations int      `json:"correlations"` // correlation rules
+	Off          int      `json:"off"`          // loaded but off: deprecated, unsupported, switched off
+	Broken       int      `json:"broken"`
+	Fired        int      `json:"fired"`
+	Problems     []string `json:"problems,omitempty"` // broken documents: file, document, reason
+}
+
+// Stats is who did what, from where, in the kept events. Lists are the most frequent first and bounded; Distinct tells
+// how many values there were in all.
+type Stats struct {
+	Events    int64            `json:"events"`
+	Failed    int64            `json:"failed"` // calls that failed
+	ReadOnly  int64            `json:"readOnly"`
+	Distinct  map[string]int64 `json:"distinct"` // by dimension: actors, accounts, regions, names, addresses, agents, errors, keys
+	Accounts  []Seen           `json:"accounts"`
+	Regions   []Seen           `json:"regions"`
+	Sources   []Seen           `json:"sources"` // eventSource
+	Names     []Seen           `json:"names"`   // eventSource:eventName
+	Actors    []ActorSeen      `json:"actors"`
+	Addresses []Seen           `json:"addresses"`
+	Agents    []Seen           `json:"agents"`
+	Errors    []Seen           `json:"errors"`
+	Keys      []Seen           `json:"accessKeys"`
+	Hours     []HourCount      `json:"hours"` // histogram by event hour, oldest first
+}
+
+// Seen is a value with its count and its first and last event.
+type Seen struct {
+	Value  string    `json:"value"`
+	Count  int64     `json:"count"`
+	Failed int64     `json:"failed"`
+	First  time.Time `json:"first"`
+	Last   time.Time `json:"last"`
+}
+
+// ActorSeen is an actor with what it did.
+type ActorSeen struct {
+	Actor event.Actor `json:"actor"`
+	Seen
+	Names     int64 `json:"names"`     // distinct eventSource:eventName
+	Addresses int64 `json:"addresses"` // distinct source addresses
+}
+
+// HourCount is one bar of the histogram.
+type HourCount struct {
+	Hour   time.Time `json:"hour"`
+	Count  int64     `json:"count"`
+	Failed int64     `json:"failed"`
+}
+
+// TimelineEntry is one event of an actor's timeline, runs of the same call folded into one.
+type TimelineEntry struct {
+	First, Last time.Time
+	Count       int64
+	Actor       event.Actor
+	Source      string // eventSource
+	Name        string // eventName
+	Error       string
+	Address     string
+	Agent       string
+	Region      string
+	Account     string
+	Target      string
+	EventID     string // of the first
+}
