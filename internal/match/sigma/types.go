@@ -76,12 +76,12 @@ const (
 type Correlation struct {
 	Meta
 	Type             CorrelationType
-	Rules            []string // references by id, name or title, in order
-	GroupBy          []string // field paths or alias names
+	Rules            []string                     // references by id, name or title, in order
+	GroupBy          []string                     // field paths or alias names
 	Aliases          map[string]map[string]string // alias: rule reference: field
 	Timespan         time.Duration
-	Fields           []string // condition.field, for the value types
-	Percentile       float64  // 0 to 100, 50 when not given
+	Fields           []string     // condition.field, for the value types
+	Percentile       float64      // 0 to 100, 50 when not given
 	Conditions       []Comparison // one or two (a range); for temporal types possibly none
 	Expression       *BoolExpr    // condition given as text over rule references, temporal types only
 	Generate         bool
