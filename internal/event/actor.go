@@ -1,5 +1,9 @@
 package event
 
+import (
+	"strings"
+)
+
 // ActorKind says what kind of thing acted.
 type ActorKind string
 
@@ -28,4 +32,325 @@ type Actor struct {
 	Account string    `json:"account,omitempty"` // account of the identity
 	Session string    `json:"session,omitempty"` // session name, not part of the identity
 	From    string    `json:"from"`              // which part of the record told, such as sessionIssuer.arn
+}
+
+// Actor derives who acted. Its strings are copies. Role sessions give the role, unless the record tells who or what is
+// behind the session.
+func (e *Event) Actor() Actor {
+	a := e.actor()
+	a.ID, a.Name, a.Account, a.Session = strings.Clone(a.ID), strings.Clone(a.Name), strings.Clone(a.Account), strings.Clone(a.Session)
+	return a
+}
+
+func (e *Event) actor() Actor {
+	account := e.Text(IdentityAccountID)
+	arn := e.Text(IdentityARN)
+	name := e.Text(UserName)
+	invokedBy := e.Text(InvokedBy)
+	if account == "" {
+		account = arnAccount(arn)
+	}
+	if account == "ANONYMOUS_PRINCIPAL" || strings.EqualFold(e.Text(PrincipalID), "anonymous") {
+		return Actor{Kind: ActorAnonymous, ID: "anonymous", Name: "anonymous", From: "accountId"}
+	}
+	switch e.Text(IdentityType) {
+	case "Root":
+		id := arn
+		if id == "" || !strings.HasSuffix(id, ":root") {
+			id = "arn:aws:iam::" + account + ":root"
+		}
+		return Actor{Kind: ActorRoot, ID: id, Name: "root", Account: account, From: "type"}
+	case "IAMUser":
+		return userActor(arn, name, account)
+	case "AssumedRole":
+		return e.roleActor(arn, account)
+	case "Role":
+		if arn != "" {
+			return Actor{Kind: ActorRole, ID: arn, Name: arnName(arn), Account: account, From: "arn"}
+		}
+	case "FederatedUser":
+		if arn != "" {
+			return Actor{Kind: ActorFederated, ID: arn, Name: arnName(arn), Account: account, From: "arn"}
+		}
+	case "SAMLUser":
+		if name != "" {
+			return person(name, account, "userName")
+		}
+	case "WebIdentityUser":
+		return e.webIdentityActor(name, account)
+	case "IdentityCenterUser":
+		return e.identityCenterActor(account)
+	case "AWSService":
+		if invokedBy != "" {
+			return service(invokedBy, account, "invokedBy")
+		}
+		if src := e.Text(EventSource); src != "" {
+			return service(src, account, "eventSource")
+		}
+	case "AWSAccount":
+		id, _, _ := strings.Cut(e.Text(PrincipalID), ":")
+		switch {
+		case invokedBy != "" && id == "":
+			return service(invokedBy, account, "invokedBy")
+		case account == "":
+			return unknown("", "type")
+		case id == "" || id == account:
+			return Actor{Kind: ActorAccount, ID: "account:" + account, Name: "account " + account, Account: account, From: "accountId"}
+		}
+		return Actor{Kind: ActorAccount, ID: "account:" + account + "/" + id, Name: id + " of account " + account, Account: account, From: "principalId"}
+	case "Directory":
+		if name != "" {
+			return Actor{Kind: ActorPerson, ID: "directory:" + account + "/" + name, Name: name, Account: account, From: "userName"}
+		}
+	}
+	return e.otherActor(arn, name, account, invokedBy)
+}
+
+// otherActor reads identities of no or an unknown type from what they hold.
+func (e *Event) otherActor(arn, name, account, invokedBy string) Actor {
+	if e.Get(OnBehalfOf).Kind() == Object {
+		return e.identityCenterActor(account)
+	}
+	if p := e.signInName(); p != "" {
+		return person(p, account, "additionalEventData.UserName")
+	}
+	switch _, resource := arnParts(arn); {
+	case strings.HasPrefix(resource, "assumed-role/"):
+		return e.roleActor(arn, account)
+	case strings.HasPrefix(resource, "user/"):
+		return userActor(arn, name, account)
+	case resource == "root":
+		return Actor{Kind: ActorRoot, ID: arn, Name: "root", Account: account, From: "arn"}
+	case arn != "":
+		return Actor{Kind: ActorUnknown, ID: arn, Name: arnName(arn), Account: account, From: "arn"}
+	case invokedBy != "":
+		return service(invokedBy, account, "invokedBy")
+	case e.Text(EventType) == "AwsServiceEvent":
+		return service(e.Text(EventSource), account, "eventSource")
+	case name != "" && name != hidden:
+		return Actor{Kind: ActorUnknown, ID: "unknown:" + account + "/" + name, Name: name, Account: account, From: "userName"}
+	}
+	if id, _, _ := strings.Cut(e.Text(PrincipalID), ":"); id != "" {
+		return Actor{Kind: ActorUnknown, ID: "principal:" + id, Name: id, Account: account, From: "principalId"}
+	}
+	if key := e.Text(AccessKeyID); key != "" {
+		return Actor{Kind: ActorUnknown, ID: "key:" + key, Name: "key " + key, Account: account, From: "accessKeyId"}
+	}
+	return unknown(account, "")
+}
+
+// hidden is what CloudTrail writes for a user name that was mistyped at sign-in: it may be a password.
+const hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
+
+func userActor(arn, name, account string) Actor {
+	switch {
+	case arn != "":
+		if name == "" {
+			name = arnName(arn)
+		}
+		return Actor{Kind: ActorUser, ID: arn, Name: name, Account: account, From: "arn"}
+	case name == hidden:
+		return Actor{Kind: ActorUnknown, ID: "unknown:" + account + "/hidden", Name: "unknown user name", Account: account, From: "userName"}
+	case name != "":
+		return Actor{Kind: ActorUser, ID: "arn:aws:iam::" + account + ":user/" + name, Name: name, Account: account, From: "userName"}
+	}
+	return unknown(account, "type")
+}
+
+func (e *Event) roleActor(arn, account string) Actor {
+	role := e.Text(IssuerARN)
+	roleName := e.Text(IssuerUserName)
+	from := "sessionIssuer.arn"
+	session := ""
+	partition, resource := arnParts(arn)
+	if rest, ok := strings.CutPrefix(resource, "assumed-role/"); ok {
+		derived := rest
+		if i := strings.LastIndexByte(rest, '/'); i >= 0 {
+			derived, session = rest[:i], rest[i+1:]
+		}
+		if role == "" {
+			role, from = "arn:"+partition+":iam::"+account+":role/"+derived, "arn"
+		}
+	}
+	if session == "" {
+		_, session, _ = strings.Cut(e.Text(PrincipalID), ":")
+	}
+	if role == "" {
+		if roleName == "" {
+			return unknown(account, "type")
+		}
+		role, from = "arn:aws:iam::"+account+":role/"+roleName, "sessionIssuer.userName"
+	}
+	if roleName == "" {
+		roleName = arnName(role)
+	}
+	// Some workforce products (Cognito, GetFederationToken chains) have users as issuers; then it is the user.
+	if e.Text(IssuerType) == "IAMUser" {
+		a := userActor(role, roleName, account)
+		a.Session = session
+		return a
+	}
+	if by := e.Text(SourceIdentity); by != "" {
+		a := person(by, account, "sourceIdentity")
+		a.Session = session
+		return a
+	}
+	if strings.HasPrefix(roleName, "AWSReservedSSO_") && session != "" {
+		a := person(session, account, "session of "+roleName)
+		a.Session = session
+		return a
+	}
+	if scope := e.Text(InScopeOfSourceARN); strings.Contains(scope, ":function:") {
+		return Actor{Kind: ActorFunction, ID: scope, Name: arnName(scope), Account: account, Session: session, From: "inScopeOf.sourceArn"}
+	}
+	if isInstanceID(session) {
+		from := "session name"
+		if !e.Get(EC2RoleDelivery).IsNull() {
+			from = "ec2RoleDelivery"
+		}
+		return Actor{Kind: ActorInstance, ID: "instance:" + account + "/" + session, Name: session + " (" + roleName + ")", Account: account, Session: session, From: from}
+	}
+	kind := ActorRole
+	switch {
+	case strings.Contains(role, ":role/aws-service-role/"):
+		kind = ActorService
+	case e.Text(FederatedProvider) != "":
+		kind = ActorWorkload
+	}
+	return Actor{Kind: kind, ID: role, Name: roleName, Account: account, Session: session, From: from}
+}
+
+// webIdentityActor reads the caller of AssumeRoleWithWebIdentity: a CI job, a service account, or a person.
+func (e *Event) webIdentityActor(subject, account string) Actor {
+	provider := e.Text(IdentityProvider)
+	if i := strings.LastIndex(provider, "oidc-provider/"); i >= 0 {
+		provider = provider[i+len("oidc-provider/"):]
+	}
+	if subject == "" {
+		if provider == "" {
+			return unknown(account, "type")
+		}
+		return Actor{Kind: ActorWorkload, ID: "webidentity:" + provider, Name: provider, Account: account, From: "identityProvider"}
+	}
+	kind := ActorPerson
+	for _, prefix := range [...]string{"repo:", "project_path:", "system:serviceaccount:", "organization:", "pipeline:"} {
+		if strings.HasPrefix(subject, prefix) {
+			kind = ActorWorkload
+		}
+	}
+	// A CI job runs for many refs and environments; the repository is the identity.
+	if strings.HasPrefix(subject, "repo:") || strings.HasPrefix(subject, "project_path:") {
+		parts := strings.SplitN(subject, ":", 3)
+		subject = parts[0] + ":" + parts[1]
+	}
+	return Actor{Kind: kind, ID: "webidentity:" + provider + "/" + subject, Name: subject, Account: account, From: "userName"}
+}
+
+func (e *Event) identityCenterActor(account string) Actor {
+	if name := e.signInName(); name != "" {
+		return person(name, account, "additionalEventData.UserName")
+	}
+	user := e.Text(OnBehalfOfUserID)
+	if user == "" {
+		user, _, _ = strings.Cut(e.Text(PrincipalID), ":")
+	}
+	if user == "" {
+		return unknown(account, "type")
+	}
+	store := arnName(e.Text(IdentityStoreARN))
+	return Actor{Kind: ActorPerson, ID: "identitystore:" + store + "/" + user, Name: user, Account: account, From: "onBehalfOf.userId"}
+}
+
+// signInName is the user name in Identity Center sign-in events.
+func (e *Event) signInName() string {
+	name := ""
+	if src := e.Source(); src != "signin.amazonaws.com" && src != "sso.amazonaws.com" && src != "sso-directory.amazonaws.com" {
+		return ""
+	}
+	e.Get(AdditionalEventData).Members(func(k string, v Value) bool {
+		if k == "UserName" {
+			name = v.Text()
+		}
+		return name == ""
+	})
+	return name
+}
+
+func person(name, account, from string) Actor {
+	return Actor{Kind: ActorPerson, ID: "person:" + strings.ToLower(name), Name: name, Account: account, From: from}
+}
+
+func service(name, account, from string) Actor {
+	return Actor{Kind: ActorService, ID: "service:" + name, Name: name, Account: account, From: from}
+}
+
+func unknown(account, from string) Actor {
+	return Actor{Kind: ActorUnknown, ID: "unknown:" + account, Name: "unknown", Account: account, From: from}
+}
+
+// arnParts gives the partition and the resource part of an ARN.
+func arnParts(arn string) (partition, resource string) {
+	p := strings.SplitN(arn, ":", 6)
+	if len(p) < 6 || p[0] != "arn" {
+		return "aws", ""
+	}
+	return p[1], p[5]
+}
+
+func arnAccount(arn string) string {
+	if p := strings.SplitN(arn, ":", 6); len(p) == 6 && p[0] == "arn" {
+		return p[4]
+	}
+	return ""
+}
+
+// arnName is the last part of an ARN's resource.
+func arnName(arn string) string {
+	return arn[strings.LastIndexAny(arn, "/:")+1:]
+}
+
+// isInstanceID reports whether s looks like i-0123456789abcdef0 (8 or 17 hexadecimal digits).
+func isInstanceID(s string) bool {
+	if len(s) != 10 && len(s) != 19 || s[:2] != "i-" {
+		return false
+	}
+	for i := 2; i < len(s); i++ {
+		if !isHex(s[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// ActorCache remembers derived actors by the bytes of userIdentity, which repeat over a session. It is bounded and not
+// safe for concurrent use; the actors it gives are shared and must not be changed.
+type ActorCache struct {
+	byIdentity map[string]*Actor
+}
+
+// maxCachedActors bounds the cache; beyond it starts anew. 8192 sessions cover the working set of a busy hour.
+const maxCachedActors = 8192
+
+// Of returns the actor of e.
+func (c *ActorCache) Of(e *Event) *Actor {
+	id := e.Get(UserIdentity)
+	if id.kind != Object {
+		a := e.Actor()
+		return &a
+	}
+	switch e.Text(IdentityType) {
+	case "IAMUser", "AssumedRole", "Root", "Role", "FederatedUser", "AWSAccount":
+	default: // may depend on more than userIdentity
+		a := e.Actor()
+		return &a
+	}
+	if a, ok := c.byIdentity[view(id.raw)]; ok {
+		return a
+	}
+	if c.byIdentity == nil || len(c.byIdentity) >= maxCachedActors {
+		c.byIdentity = make(map[string]*Actor)
+	}
+	a := e.Actor()
+	c.byIdentity[string(id.raw)] = &a
+	return &a
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"strings"
 	"time"
+	"unsafe"
 )
 
 // Event is one CloudTrail record. See the package comment for how long it lives.
@@ -17,10 +18,8 @@ type Event struct {
 	File   string
 	Offset int64
 
-	spans [NumFields]span
-	// irregular is set when a key of the record differs from a typed one only in case, or holds a dot, so that a
-	// typed field that looks missing has to be searched for.
-	irregular bool
+	spans     [NumFields]span
+	irregular bool // some key stands for a typed field but is not written as in Fields
 }
 
 // span is where a typed value lies in Raw: offset, then length, kind and escape flag packed.
@@ -40,7 +39,7 @@ func makeSpan(off, end int, kind Kind, esc bool) span {
 // MaxRecordBytes is the largest record that can be addressed; [Limits] may set less.
 const MaxRecordBytes = 1<<28 - 1
 
-// Get returns a typed field, found under its exact name only. [Event.Find] is lenient about case.
+// Get returns a typed field. A key that differs from the table only in case counts where the exact one is missing.
 func (e *Event) Get(f Field) Value {
 	s := e.spans[f]
 	kind := Kind(s.bits & 7)
@@ -152,8 +151,27 @@ func (e *Event) read(s *scanner, start int) int {
 		return s.fail(start, "record too large")
 	}
 	e.Raw = s.b[start:end:end]
+	if e.irregular {
+		e.repair()
+	}
 	e.Time = parseTime(e.Get(EventTime))
 	return end
+}
+
+// repair finds typed fields under keys that differ in case or hold dots, as [ParsePath] describes.
+func (e *Event) repair() {
+	start := uintptr(unsafe.Pointer(unsafe.SliceData(e.Raw)))
+	for f := range Field(NumFields) {
+		if e.spans[f].bits != 0 {
+			continue
+		}
+		found := false
+		walk(e.Root(), ParsePath(Fields[f].Path), 0, func(v Value) bool {
+			off := int(uintptr(unsafe.Pointer(unsafe.SliceData(v.raw))) - start)
+			e.spans[f] = makeSpan(off, off+len(v.raw), v.kind, v.esc)
+			return false
+		}, &found)
+	}
 }
 
 // reader lays the typed fields of one record.
@@ -256,6 +274,9 @@ func (r *reader) object(i int, p place) int {
 		if i >= len(b) {
 			return s.fail(i, reasonEnd)
 		}
+		if f != noField && r.e.spans[f].bits != 0 {
+			r.forget(f)
+		}
 		start := i
 		var kind Kind
 		vesc := false
@@ -266,9 +287,6 @@ func (r *reader) object(i int, p place) int {
 		case '{':
 			kind = Object
 			if in := inside(f); in != inOther {
-				if r.e.spans[f].bits != 0 {
-					r.forget(f)
-				}
 				i = r.object(i, in)
 			} else {
 				i = s.container(i)

@@ -49,25 +49,18 @@ func (p *Path) Field() (Field, bool) {
 // Find calls fn for every value at path until fn returns false, and reports whether there was any value, null
 // included. A path that ends at an array gives the array itself.
 func (e *Event) Find(p *Path, fn func(Value) bool) bool {
-	if p.field != noField {
-		if v := e.Get(p.field); v.kind != Missing {
-			found := false
-			walk(v, p, p.rest, fn, &found)
-			if found || !e.irregular {
-				return found
-			}
-		} else if !e.irregular && !e.aboveIsArray(p.field) {
-			return false
-		}
-	}
 	found := false
-	walk(e.Root(), p, 0, fn, &found)
+	if p.field == noField || e.userIdentityIsArray() {
+		walk(e.Root(), p, 0, fn, &found)
+	} else {
+		walk(e.Get(p.field), p, p.rest, fn, &found)
+	}
 	return found
 }
 
-// aboveIsArray reports whether a field looks missing only because an object above it is an array in this record.
-func (e *Event) aboveIsArray(f Field) bool {
-	return f > UserIdentity && f < EventTime && e.spans[UserIdentity].bits&7 == uint32(Array)
+// userIdentityIsArray marks the records whose typed fields below userIdentity cannot be single values.
+func (e *Event) userIdentityIsArray() bool {
+	return Kind(e.spans[UserIdentity].bits&7) == Array
 }
 
 // First returns the first value at path, Missing if there is none.
@@ -79,6 +72,9 @@ func (e *Event) First(p *Path) Value {
 
 // walk returns false when fn wants no more.
 func walk(v Value, p *Path, n int, fn func(Value) bool, found *bool) bool {
+	if v.kind == Missing {
+		return true
+	}
 	if n == len(p.segs) {
 		*found = true
 		return fn(v)

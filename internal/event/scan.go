@@ -23,6 +23,8 @@ type scanner struct {
 	b      []byte
 	at     int
 	reason string
+	// high gathers every word that str looked at: no bit of highs set means that all strings were ASCII.
+	high uint64
 }
 
 const reasonEnd = "unexpected end of JSON"
@@ -64,7 +66,9 @@ func (s *scanner) str(i int) (end int, esc bool) {
 	i++
 	for {
 		for i+8 <= len(b) {
-			m := stops(binary.LittleEndian.Uint64(b[i:]))
+			x := binary.LittleEndian.Uint64(b[i:])
+			s.high |= x
+			m := stops(x)
 			if m != 0 {
 				i += bits.TrailingZeros64(m) >> 3
 				goto found
@@ -72,6 +76,7 @@ func (s *scanner) str(i int) (end int, esc bool) {
 			i += 8
 		}
 		for i < len(b) && b[i] != '"' && b[i] != '\\' && b[i] >= ' ' {
+			s.high |= uint64(b[i])
 			i++
 		}
 		if i >= len(b) {
