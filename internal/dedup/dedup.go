@@ -1,0 +1,363 @@
+// Package dedup remembers which events were seen, so that an event that is offered twice counts once: by the second
+// trail that records it, by a queue that delivers again, by a copy of a file.
+//
+// An event is known by its eventID. Two records with one eventID that differ in eventTime, eventSource or eventName are
+// not the same event: both count, and the conflict is told. Records without an eventID are known by their bytes.
+//
+// The set is exact. Its newest part lies in memory; beyond the bound it moves to sorted temporary files, behind Bloom
+// filters, so memory grows by about 1.4 bytes an event.
+package dedup
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"os"
+	"slices"
+	"sync"
+
+	"spoor/internal/event"
+)
+
+// Verdict is what the set knows of an event that is offered.
+type Verdict uint8
+
+// The verdicts of [Set.Add].
+const (
+	First     Verdict = iota // not seen before; it is remembered now
+	Duplicate                // seen before
+	Conflict                 // another event with this eventID was seen; this one is remembered now too
+)
+
+// Options of a [Set].
+type Options struct {
+	// Dir is where temporary files go, made when needed; the system's temporary folder when empty.
+	Dir string
+	// InMemory is how many events are kept in memory, 3 million when 0 (about 84 MB).
+	InMemory int
+}
+
+const shards = 16
+
+// Set remembers events. It is safe for concurrent use. Close removes its files.
+type Set struct {
+	opts   Options
+	seed   maphash.Seed
+	shards [shards]shard
+	dirMu  sync.Mutex
+	dir    string
+}
+
+// New returns an empty set.
+func New(opts Options) *Set {
+	if opts.InMemory <= 0 {
+		opts.InMemory = shards * 196608
+	}
+	return &Set{opts: opts, seed: maphash.MakeSeed()}
+}
+
+// Add offers an event.
+func (s *Set) Add(e *event.Event) (Verdict, error) {
+	var h maphash.Hash
+	h.SetSeed(s.seed)
+	k := key{}
+	id := e.ID()
+	if id == "" {
+		k = hashed(e.Raw)
+	} else {
+		var ok bool
+		if k, ok = guid(id); !ok {
+			k = hashed([]byte(id))
+		}
+		_, _ = h.WriteString(e.Text(event.EventTime))
+		_ = h.WriteByte(0)
+		_, _ = h.WriteString(e.Source())
+		_ = h.WriteByte(0)
+		_, _ = h.WriteString(e.Name())
+		k.essence = uint32(h.Sum64())
+	}
+	sh := &s.shards[k.hi>>60]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	v := sh.find(k)
+	if v == Duplicate {
+		return v, nil
+	}
+	for _, r := range sh.runs {
+		rv, err := r.find(k)
+		if err != nil {
+			return First, err
+		}
+		if rv == Duplicate {
+			return rv, nil
+		}
+		v = max(v, rv)
+	}
+	sh.insert(k)
+	if sh.n >= max(1, s.opts.InMemory/shards) {
+		if err := s.spill(sh); err != nil {
+			return v, err
+		}
+	}
+	return v, nil
+}
+
+// Close removes the temporary files.
+func (s *Set) Close() error {
+	var errs []error
+	for i := range s.shards {
+		for _, r := range s.shards[i].runs {
+			errs = append(errs, r.file.Close())
+		}
+		s.shards[i].runs = nil
+	}
+	if s.dir != "" {
+		errs = append(errs, os.RemoveAll(s.dir))
+	}
+	return errors.Join(errs...)
+}
+
+// key is an eventID as 128 bits, with a hash of what else makes the event.
+type key struct {
+	hi, lo  uint64
+	essence uint32
+}
+
+// guid reads a lower-case GUID in its 36-character form.
+func guid(s string) (key, bool) {
+	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
+		return key{}, false
+	}
+	var w [2]uint64
+	n := 0
+	for i := range len(s) {
+		c := s[i]
+		var d byte
+		switch {
+		case c == '-' && (i == 8 || i == 13 || i == 18 || i == 23):
+			continue
+		case c >= '0' && c <= '9':
+			d = c - '0'
+		case c >= 'a' && c <= 'f':
+			d = c - 'a' + 10
+		default:
+			return key{}, false
+		}
+		w[n>>4] = w[n>>4]<<4 | uint64(d)
+		n++
+	}
+	return spread(key{hi: w[0], lo: w[1]}), true
+}
+
+// spread makes made-up GUIDs with many equal digits use the whole table. It is a bijection.
+func spread(k key) key {
+	k.hi ^= k.lo * 0x9e3779b97f4a7c15
+	k.hi *= 0xff51afd7ed558ccd
+	k.hi ^= k.hi >> 32
+	if k.hi|k.lo == 0 {
+		k.lo = 1
+	}
+	return k
+}
+
+func hashed(b []byte) key {
+	sum := sha256.Sum256(b)
+	return spread(key{hi: binary.LittleEndian.Uint64(sum[:]), lo: binary.LittleEndian.Uint64(sum[8:])})
+}
+
+// shard is an open-addressing table and the runs that were spilled from it.
+type shard struct {
+	mu    sync.Mutex // guards all
+	ids   [][2]uint64
+	ess   []uint32
+	n     int
+	runs  []*run
+	_     [24]byte // keep shards apart in the cache
+	extra []key    // unused between spills; scratch for sorting
+}
+
+func (s *shard) find(k key) Verdict {
+	if len(s.ids) == 0 {
+		return First
+	}
+	v := First
+	mask := uint64(len(s.ids) - 1)
+	for i := k.hi >> 8 & mask; ; i = (i + 1) & mask {
+		switch id := s.ids[i]; {
+		case id[0]|id[1] == 0:
+			return v
+		case id[0] == k.hi && id[1] == k.lo:
+			if s.ess[i] == k.essence {
+				return Duplicate
+			}
+			v = Conflict
+		}
+	}
+}
+
+func (s *shard) insert(k key) {
+	if s.n*4 >= len(s.ids)*3 {
+		s.grow()
+	}
+	mask := uint64(len(s.ids) - 1)
+	i := k.hi >> 8 & mask
+	for s.ids[i][0]|s.ids[i][1] != 0 {
+		i = (i + 1) & mask
+	}
+	s.ids[i], s.ess[i] = [2]uint64{k.hi, k.lo}, k.essence
+	s.n++
+}
+
+func (s *shard) grow() {
+	ids, ess := s.ids, s.ess
+	size := max(256, 2*len(ids))
+	s.ids, s.ess, s.n = make([][2]uint64, size), make([]uint32, size), 0
+	for i, id := range ids {
+		if id[0]|id[1] != 0 {
+			s.insert(key{id[0], id[1], ess[i]})
+		}
+	}
+}
+
+// spill moves the table to a sorted file.
+func (s *Set) spill(sh *shard) error {
+	dir, err := s.tempDir()
+	if err != nil {
+		return err
+	}
+	keys := sh.extra[:0]
+	for i, id := range sh.ids {
+		if id[0]|id[1] != 0 {
+			keys = append(keys, key{id[0], id[1], sh.ess[i]})
+		}
+	}
+	slices.SortFunc(keys, compare)
+	r, err := writeRun(dir, keys)
+	if err != nil {
+		return fmt.Errorf("move event ids out of memory: %w", err)
+	}
+	sh.runs = append(sh.runs, r)
+	sh.extra = keys[:0]
+	clear(sh.ids)
+	sh.n = 0
+	return nil
+}
+
+func (s *Set) tempDir() (string, error) {
+	s.dirMu.Lock()
+	defer s.dirMu.Unlock()
+	if s.dir != "" {
+		return s.dir, nil
+	}
+	dir, err := os.MkdirTemp(s.opts.Dir, "spoor-seen-")
+	if err != nil {
+		return "", fmt.Errorf("make a folder for event ids: %w", err)
+	}
+	s.dir = dir
+	return dir, nil
+}
+
+func compare(a, b key) int {
+	switch {
+	case a.hi != b.hi:
+		return cmpUint(a.hi, b.hi)
+	case a.lo != b.lo:
+		return cmpUint(a.lo, b.lo)
+	}
+	return cmpUint(uint64(a.essence), uint64(b.essence))
+}
+
+func cmpUint(a, b uint64) int {
+	if a < b {
+		return -1
+	} else if a > b {
+		return 1
+	}
+	return 0
+}
+
+// run is a sorted file of entries: hi, lo, essence, little-endian, 20 bytes each.
+type run struct {
+	file  *os.File
+	n     int
+	index []key    // first entry of each block
+	bloom []uint64 // 10 bits an entry, 6 probes
+}
+
+const (
+	entryBytes = 20
+	blockSize  = 128
+)
+
+func writeRun(dir string, keys []key) (*run, error) {
+	f, err := os.CreateTemp(dir, "run-")
+	if err != nil {
+		return nil, err
+	}
+	r := &run{file: f, n: len(keys), bloom: make([]uint64, len(keys)*10/64+1)}
+	var buf bytes.Buffer
+	buf.Grow(len(keys) * entryBytes)
+	var e [entryBytes]byte
+	for i, k := range keys {
+		if i%blockSize == 0 {
+			r.index = append(r.index, k)
+		}
+		r.probes(k, func(w int, bit uint64) bool { r.bloom[w] |= bit; return true })
+		binary.LittleEndian.PutUint64(e[:], k.hi)
+		binary.LittleEndian.PutUint64(e[8:], k.lo)
+		binary.LittleEndian.PutUint32(e[16:], k.essence)
+		buf.Write(e[:])
+	}
+	if _, err := f.Write(buf.Bytes()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return r, nil
+}
+
+func (r *run) probes(k key, fn func(word int, bit uint64) bool) bool {
+	h, step := k.hi*0x9e3779b97f4a7c15, k.lo|1
+	size := uint64(len(r.bloom)) * 64
+	for range 6 {
+		i := h % size
+		if !fn(int(i/64), 1<<(i%64)) {
+			return false
+		}
+		h += step
+	}
+	return true
+}
+
+func (r *run) find(k key) (Verdict, error) {
+	if !r.probes(k, func(w int, bit uint64) bool { return r.bloom[w]&bit != 0 }) {
+		return First, nil
+	}
+	// The first block that may hold the id starts at or before it; entries of one id may run over a block's end.
+	low := key{k.hi, k.lo, 0}
+	b, _ := slices.BinarySearchFunc(r.index, low, compare)
+	b = max(0, b-1)
+	v := First
+	var buf [blockSize * entryBytes]byte
+	for ; b < len(r.index); b++ {
+		n := min(blockSize, r.n-b*blockSize)
+		if _, err := r.file.ReadAt(buf[:n*entryBytes], int64(b*blockSize*entryBytes)); err != nil {
+			return First, fmt.Errorf("read event ids that had been moved out of memory: %w", err)
+		}
+		for i := range n {
+			e := buf[i*entryBytes:]
+			hi, lo := binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:])
+			switch {
+			case hi > k.hi || hi == k.hi && lo > k.lo:
+				return v, nil
+			case hi == k.hi && lo == k.lo:
+				if binary.LittleEndian.Uint32(e[16:]) == k.essence {
+					return Duplicate, nil
+				}
+				v = Conflict
+			}
+		}
+	}
+	return v, nil
+}
