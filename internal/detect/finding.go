@@ -1,6 +1,7 @@
 package detect
 
 import (
+	"fmt"
 	"time"
 
 	"spoor/internal/event"
@@ -25,6 +26,17 @@ func (l Level) String() string { return Levels[l] }
 
 // MarshalText writes the level's name.
 func (l Level) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// UnmarshalText reads a level's name.
+func (l *Level) UnmarshalText(text []byte) error {
+	for i, name := range Levels {
+		if name == string(text) {
+			*l = Level(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("unknown level %q", text)
+}
 
 // Finding is all that one rule found of one actor (or, for correlations, of one group) in one account: repeats are
 // counted, not listed. It copies what it keeps; nothing in it points into a record's buffer. For the same events it is
