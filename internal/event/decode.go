@@ -106,6 +106,11 @@ type Decoder struct {
 	eof      bool
 	rerr     error // why the text ended, nil for a clean end
 
+	// marks are the scanner's marks for buf[:end] when marked; ascii says that the window holds nothing else.
+	marks  []uint64
+	marked bool
+	ascii  bool
+
 	s     scanner
 	ev    Event
 	inner []*Event // one for each depth of wrapping
@@ -343,6 +348,7 @@ func (d *Decoder) more() bool {
 			break
 		}
 	}
+	d.mark()
 	if d.lim.MaxExpanded > 0 && d.read > d.lim.MaxExpanded {
 		d.eof, d.rerr = true, fmt.Errorf("expands beyond the limit of %d bytes", d.lim.MaxExpanded)
 	}
@@ -350,6 +356,30 @@ func (d *Decoder) more() bool {
 		d.eof, d.rerr = true, fmt.Errorf("expands more than %d times: a decompression bomb", d.lim.MaxRatio)
 	}
 	return d.end > keep
+}
+
+// scan sets the scanner on the window up to end.
+func (d *Decoder) scan(end int) {
+	d.s.b, d.s.reason, d.s.marks = d.buf[:end], "", nil
+	d.s.high = 0
+	if d.marked {
+		d.s.marks = d.marks[:(end+63)/64]
+		if !d.ascii {
+			d.s.high = highs
+		}
+	}
+}
+
+// mark prepares the marks of the window.
+func (d *Decoder) mark() {
+	padded := (d.end + 63) &^ 63
+	if d.marked = padded <= len(d.buf) && padded > 0; !d.marked {
+		return
+	}
+	if len(d.marks) < padded/64 {
+		d.marks = make([]uint64, len(d.buf)/64)
+	}
+	d.ascii, d.marked = markStops(d.buf[:padded], d.marks)
 }
 
 // next skips white space and gives the byte at pos, or false at the end.
@@ -459,7 +489,7 @@ func (d *Decoder) truncated() {
 // like a record or at the end, and item returns false.
 func (d *Decoder) item() bool {
 	for {
-		d.s = scanner{b: d.buf[:d.end]}
+		d.scan(d.end)
 		var end int
 		object := d.buf[d.pos] == '{'
 		if object && d.split == nil {
@@ -681,7 +711,7 @@ func (d *Decoder) topObject() {
 		return
 	}
 	for {
-		d.s = scanner{b: d.buf[:d.end]}
+		d.scan(d.end)
 		var end int
 		if d.split != nil {
 			end = d.s.value(d.pos)
@@ -807,7 +837,7 @@ func (d *Decoder) stream() {
 // whole gives the end of the value at pos, reading on as needed; on failure it rejects and returns -1.
 func (d *Decoder) whole() int {
 	for {
-		d.s = scanner{b: d.buf[:d.end]}
+		d.scan(d.end)
 		end := d.s.value(d.pos)
 		if end >= 0 && (end < d.end || d.eof) {
 			return end

@@ -3,6 +3,7 @@ package event
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"time"
 	"unsafe"
 )
@@ -161,12 +162,13 @@ func (e *Event) read(s *scanner, start int) int {
 // repair finds typed fields under keys that differ in case or hold dots, as [ParsePath] describes.
 func (e *Event) repair() {
 	start := uintptr(unsafe.Pointer(unsafe.SliceData(e.Raw)))
+	paths := typedPaths()
 	for f := range Field(NumFields) {
 		if e.spans[f].bits != 0 {
 			continue
 		}
 		found := false
-		walk(e.Root(), ParsePath(Fields[f].Path), 0, func(v Value) bool {
+		walk(e.Root(), paths[f], 0, func(v Value) bool {
 			off := int(uintptr(unsafe.Pointer(unsafe.SliceData(v.raw))) - start)
 			e.spans[f] = makeSpan(off, off+len(v.raw), v.kind, v.esc)
 			return false
@@ -352,12 +354,33 @@ func irregularKey(p place, key []byte) bool {
 	if bytes.IndexByte(key, '.') >= 0 {
 		return true
 	}
+	parent := placePaths[p]
 	for g := range Field(NumFields) {
 		path := Fields[g].Path
-		last := path[strings.LastIndexByte(path, '.')+1:]
-		if len(last) == len(key) && strings.EqualFold(last, view(key)) {
+		if len(path) == len(parent)+len(key) && strings.EqualFold(path[len(parent):], view(key)) && path[:len(parent)] == parent {
 			return true
 		}
 	}
 	return false
 }
+
+// placePaths are the paths of the typed objects, each with a dot behind it.
+var placePaths = [...]string{
+	inTop:        "",
+	inIdentity:   "userIdentity.",
+	inOnBehalfOf: "userIdentity.onBehalfOf.",
+	inScope:      "userIdentity.inScopeOf.",
+	inSession:    "userIdentity.sessionContext.",
+	inIssuer:     "userIdentity.sessionContext.sessionIssuer.",
+	inFederation: "userIdentity.sessionContext.webIdFederationData.",
+	inAttributes: "userIdentity.sessionContext.attributes.",
+}
+
+// typedPaths are the compiled paths of Fields.
+var typedPaths = sync.OnceValue(func() *[NumFields]*Path {
+	var out [NumFields]*Path
+	for f := range Fields {
+		out[f] = ParsePath(Fields[f].Path)
+	}
+	return &out
+})

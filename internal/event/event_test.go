@@ -1,11 +1,15 @@
 package event
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestFieldsEqualKeyTables(t *testing.T) {
-	places := map[string]place{"": inTop, "userIdentity": inIdentity, "userIdentity.onBehalfOf": inOnBehalfOf, "userIdentity.inScopeOf": inScope,
-		"userIdentity.sessionContext": inSession, "userIdentity.sessionContext.sessionIssuer": inIssuer,
-		"userIdentity.sessionContext.webIdFederationData": inFederation, "userIdentity.sessionContext.attributes": inAttributes}
+	places := map[string]place{}
+	for p, path := range placePaths {
+		places[strings.TrimSuffix(path, ".")] = place(p)
+	}
 	for f := range Field(NumFields) {
 		parent, last := "", Fields[f].Path
 		for i := len(last) - 1; i >= 0; i-- {

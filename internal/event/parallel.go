@@ -136,10 +136,11 @@ func (p *parallel) dispatch() {
 
 // batch reads the items of b.
 func (d *Decoder) batch(b batch) error {
-	d.buf, d.base = b.buf, b.base
+	d.buf, d.base, d.end = b.buf, b.base, b.items[len(b.items)-1].end
+	d.mark()
 	for _, it := range b.items {
 		d.pos, d.end = it.start, it.end
-		d.s = scanner{b: d.buf[:d.end]}
+		d.scan(d.end)
 		object := d.buf[d.pos] == '{'
 		if object && d.ev.read(&d.s, d.pos) < 0 {
 			return fmt.Errorf("read a record at byte %d that had been split off: %s", d.base+int64(d.pos), d.s.reason)

@@ -25,6 +25,8 @@ type scanner struct {
 	reason string
 	// high gathers every word that str looked at: no bit of highs set means that all strings were ASCII.
 	high uint64
+	// marks, when set, has a bit for each byte of b at which a string may end: see markStops.
+	marks []uint64
 }
 
 const reasonEnd = "unexpected end of JSON"
@@ -64,6 +66,9 @@ func stops(x uint64) uint64 {
 func (s *scanner) str(i int) (end int, esc bool) {
 	b := s.b
 	i++
+	if s.marks != nil {
+		return s.markedStr(i)
+	}
 	for {
 		for i+8 <= len(b) {
 			x := binary.LittleEndian.Uint64(b[i:])
@@ -83,31 +88,68 @@ func (s *scanner) str(i int) (end int, esc bool) {
 			return s.fail(i, reasonEnd), esc
 		}
 	found:
-		switch b[i] {
-		case '"':
+		if b[i] == '"' {
 			return i + 1, esc
-		case '\\':
-			esc = true
-			if i+1 >= len(b) {
+		}
+		if i = s.escape(i); i < 0 {
+			return -1, true
+		}
+		esc = true
+	}
+}
+
+// markedStr is str from behind the opening quote, with marks.
+func (s *scanner) markedStr(i int) (end int, esc bool) {
+	b, marks := s.b, s.marks
+	for {
+		w := i >> 6
+		if w >= len(marks) {
+			return s.fail(len(b), reasonEnd), esc
+		}
+		if m := marks[w] >> (uint(i) & 63); m != 0 {
+			i += bits.TrailingZeros64(m)
+		} else {
+			for w++; w < len(marks) && marks[w] == 0; w++ {
+			}
+			if w == len(marks) {
 				return s.fail(len(b), reasonEnd), esc
 			}
-			switch b[i+1] {
-			case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
-				i += 2
-			case 'u':
-				for k := i + 2; k < i+6; k++ {
-					if k >= len(b) || !isHex(b[k]) {
-						return s.fail(k, "invalid \\u escape in a string"), esc
-					}
-				}
-				i += 6
-			default:
-				return s.fail(i, "invalid escape in a string"), esc
-			}
-		default:
-			return s.fail(i, "control character in a string"), esc
+			i = w<<6 + bits.TrailingZeros64(marks[w])
 		}
+		if i >= len(b) {
+			return s.fail(len(b), reasonEnd), esc
+		}
+		if b[i] == '"' {
+			return i + 1, esc
+		}
+		if i = s.escape(i); i < 0 {
+			return -1, true
+		}
+		esc = true
 	}
+}
+
+// escape reads the escape sequence at b[i] and refuses anything else.
+func (s *scanner) escape(i int) int {
+	b := s.b
+	if b[i] != '\\' {
+		return s.fail(i, "control character in a string")
+	}
+	if i+1 >= len(b) {
+		return s.fail(len(b), reasonEnd)
+	}
+	switch b[i+1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return i + 2
+	case 'u':
+		for k := i + 2; k < i+6; k++ {
+			if k >= len(b) || !isHex(b[k]) {
+				return s.fail(k, "invalid \\u escape in a string")
+			}
+		}
+		return i + 6
+	}
+	return s.fail(i, "invalid escape in a string")
 }
 
 func isHex(c byte) bool {
