@@ -67,6 +67,13 @@ func (s *scanner) str(i int) (end int, esc bool) {
 	b := s.b
 	i++
 	if s.marks != nil {
+		if w := i >> 6; w < len(s.marks) {
+			if m := s.marks[w] >> (uint(i) & 63); m != 0 {
+				if j := i + bits.TrailingZeros64(m); j < len(b) && b[j] == '"' {
+					return j + 1, false
+				}
+			}
+		}
 		return s.markedStr(i)
 	}
 	for {
