@@ -1,0 +1,266 @@
+package match
+
+import (
+	"slices"
+	"strings"
+
+	"spoor/internal/event"
+)
+
+// Index picks, for an event, the few of many expressions that can hold. It is immutable.
+//
+// From each expression it derives necessary conditions. Expressions that need certain values of eventSource or
+// eventName are found by that pair: a [Matcher] remembers for each pair that it meets which of them the pair leaves
+// possible. Others are guarded by a necessary condition on another field, tested once for an event however many
+// expressions share it: a value out of a set, or a literal that the text must contain. What has neither is always a
+// candidate.
+type Index struct {
+	exprs    []Expr
+	byName   map[string][]int32 // by a folded eventName that is needed
+	bySource map[string][]int32 // by a folded eventSource that is needed, when no certain eventName is
+	scan     []int32            // depend on the pair in another way
+	free     []int32            // always candidates
+	watches  []watch            // the guarded
+	all      []int32
+}
+
+// crowd is how many expressions one pair may select before guards are preferred.
+const crowd = 12
+
+// NewIndex makes an index over exprs; expressions are known by their place in it.
+func NewIndex(exprs []Expr) *Index {
+	ix := &Index{exprs: slices.Clone(exprs), byName: map[string][]int32{}, bySource: map[string][]int32{}}
+	type needed struct {
+		names, sources   []string
+		byName, bySource bool
+	}
+	need := make([]needed, len(exprs))
+	names, sources := map[string]int{}, map[string]int{}
+	for i, x := range exprs {
+		n := &need[i]
+		ix.all = append(ix.all, int32(i))
+		if n.names, n.byName = needs(x, event.EventName); n.byName {
+			for _, s := range n.names {
+				names[s]++
+			}
+			continue
+		}
+		if n.sources, n.bySource = needs(x, event.EventSource); n.bySource {
+			for _, s := range n.sources {
+				sources[s]++
+			}
+		}
+	}
+	crowded := func(texts []string, count map[string]int) bool {
+		return slices.ContainsFunc(texts, func(s string) bool { return count[s] > crowd })
+	}
+	scans := 0
+	var watched []watchedExpr
+	for i, x := range exprs {
+		n, id := &need[i], int32(i)
+		g, guarded := bestGuard(x)
+		guarded = guarded && !g.present
+		switch {
+		case n.byName && !(guarded && crowded(n.names, names)):
+			for _, s := range n.names {
+				ix.byName[s] = append(ix.byName[s], id)
+			}
+		case n.bySource && !(guarded && crowded(n.sources, sources)):
+			for _, s := range n.sources {
+				ix.bySource[s] = append(ix.bySource[s], id)
+			}
+		case pairBound(x) && (!guarded || scans < crowd):
+			scans++
+			ix.scan = append(ix.scan, id)
+		case guarded || g.place != nil:
+			watched = append(watched, watchedExpr{id, g})
+		default:
+			ix.free = append(ix.free, id)
+		}
+	}
+	ix.watches, ix.free = makeWatches(watched, ix.free)
+	return ix
+}
+
+// Len returns the number of expressions.
+func (ix *Index) Len() int { return len(ix.exprs) }
+
+// bestGuard picks the guard that fewest events are expected to pass, among those that cost little to test.
+func bestGuard(x Expr) (guard, bool) {
+	var best guard
+	found := false
+	for _, g := range guards(x) {
+		if g.place.typed && (g.place.field == event.EventSource || g.place.field == event.EventName) {
+			continue
+		}
+		if !found || better(&g, &best) {
+			best, found = g, true
+		}
+	}
+	return best, found
+}
+
+func better(a, b *guard) bool {
+	if a.strength() != b.strength() {
+		return a.strength() > b.strength()
+	}
+	if a.place.scalar() != b.place.scalar() {
+		return a.place.scalar()
+	}
+	return len(a.exact)+len(a.lits) < len(b.exact)+len(b.lits)
+}
+
+// scalar reports whether p is a typed field that holds texts.
+func (p *Place) scalar() bool {
+	return p.typed && (event.Fields[p.field].Type == "string" || event.Fields[p.field].Type == "boolean")
+}
+
+// maxPairs bounds the pairs that a Matcher remembers, maxPairText the length of one. When full, it starts anew.
+const (
+	maxPairs    = 4096
+	maxPairText = 512
+)
+
+// Matcher evaluates the expressions of an Index over one event at a time. It is not safe for concurrent use.
+type Matcher struct {
+	ix    *Index
+	ctx   Context
+	pairs map[pair]*found
+	last  *found // of the previous event
+	key   []byte
+
+	list    []int32
+	stamp   []uint32 // of the event for which an expression was listed
+	now     uint32
+	scratch []byte
+}
+
+// pair is eventSource and eventName as they stand in an event.
+type pair struct {
+	source, name       string
+	hasSource, hasName bool
+}
+
+// found is what a pair leaves possible.
+type found struct {
+	pair pair
+	ids  []int32
+}
+
+// NewMatcher makes a matcher for one goroutine.
+func (ix *Index) NewMatcher() *Matcher {
+	return &Matcher{ix: ix, pairs: map[pair]*found{}, stamp: make([]uint32, len(ix.exprs))}
+}
+
+// Context is the context of the event last given to [Matcher.Match] or [Matcher.Candidates], for [Context.Explain].
+func (m *Matcher) Context() *Context { return &m.ctx }
+
+// Match appends to dst the numbers of the expressions that hold for e, ascending.
+func (m *Matcher) Match(e *event.Event, dst []int) []int {
+	from := len(dst)
+	for _, id := range m.Candidates(e) {
+		if m.ix.exprs[id].eval(&m.ctx) {
+			dst = append(dst, int(id))
+		}
+	}
+	if len(dst)-from > 1 {
+		slices.Sort(dst[from:])
+	}
+	return dst
+}
+
+// Candidates returns the numbers of expressions among which are all that hold for e, each once, in no order. The list
+// lives until the next call.
+func (m *Matcher) Candidates(e *event.Event) []int32 {
+	m.ctx.Reset(e)
+	p := pair{}
+	var ok bool
+	if p.source, p.hasSource, ok = pairText(e, event.EventSource); !ok {
+		return m.ix.all
+	}
+	if p.name, p.hasName, ok = pairText(e, event.EventName); !ok {
+		return m.ix.all
+	}
+	m.list = append(m.list[:0], m.possible(p)...)
+	m.list = append(m.list, m.ix.free...)
+	if len(m.ix.watches) > 0 {
+		m.now++
+		if m.now == 0 {
+			clear(m.stamp)
+			m.now = 1
+		}
+		for i := range m.ix.watches {
+			m.ix.watches[i].see(m)
+		}
+	}
+	return m.list
+}
+
+// pairText gives a typed field's text and whether there is one; false as last answer when it is neither a string nor
+// missing, or is found only in a roundabout way.
+func pairText(e *event.Event, field event.Field) (text string, has, ok bool) {
+	v := e.Get(field)
+	switch v.Kind() {
+	case event.String:
+		return v.Text(), true, true
+	case event.Missing:
+		return "", false, !e.Find(pairPaths[field], func(event.Value) bool { return false })
+	}
+	return "", false, false
+}
+
+var pairPaths = map[event.Field]*event.Path{
+	event.EventSource: event.ParsePath(event.Fields[event.EventSource].Path),
+	event.EventName:   event.ParsePath(event.Fields[event.EventName].Path),
+}
+
+// possible returns the expressions bound to the pair that it does not rule out.
+func (m *Matcher) possible(p pair) []int32 {
+	if m.last != nil && p == m.last.pair {
+		return m.last.ids
+	}
+	f := m.pairs[p]
+	if f == nil {
+		f = &found{p, m.narrow(p)}
+		if len(p.source)+len(p.name) > maxPairText {
+			return f.ids
+		}
+		if len(m.pairs) >= maxPairs {
+			clear(m.pairs)
+		}
+		f.pair.source, f.pair.name = strings.Clone(p.source), strings.Clone(p.name)
+		m.pairs[f.pair] = f
+	}
+	m.last = f
+	return f.ids
+}
+
+func (m *Matcher) narrow(p pair) []int32 {
+	ids := []int32{}
+	try := func(among []int32) {
+		for _, id := range among {
+			if m.ix.exprs[id].decide(&m.ctx) != never {
+				ids = append(ids, id)
+			}
+		}
+	}
+	if p.hasName {
+		m.key = appendFold(m.key[:0], p.name)
+		try(m.ix.byName[string(m.key)])
+	}
+	if p.hasSource {
+		m.key = appendFold(m.key[:0], p.source)
+		try(m.ix.bySource[string(m.key)])
+	}
+	try(m.ix.scan)
+	return ids
+}
+
+func (m *Matcher) add(ids []int32) {
+	for _, id := range ids {
+		if m.stamp[id] != m.now {
+			m.stamp[id] = m.now
+			m.list = append(m.list, id)
+		}
+	}
+}
