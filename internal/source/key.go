@@ -255,3 +255,13 @@ func isRegion(s string) bool {
 	}
 	return s[0] >= 'a' && s[0] <= 'z'
 }
+
+// SystemFile reports whether a path with slashes names a file that file managers leave behind: it never is a log.
+func SystemFile(path string) bool {
+	name := path[strings.LastIndexByte(path, '/')+1:]
+	switch name {
+	case ".DS_Store", "Thumbs.db":
+		return true
+	}
+	return strings.HasPrefix(name, "._") && (strings.HasPrefix(path, "__MACOSX/") || strings.Contains(path, "/__MACOSX/"))
+}

@@ -105,3 +105,9 @@ func (s *Selection) skipTime(from, to time.Time) string {
 	}
 	return ""
 }
+
+// Counts reports whether a folder left out for this reason is visited itself, once: nobody asked to leave it out, it just
+// holds nothing that is wanted.
+func Counts(skip string) bool {
+	return skip != "" && skip != SkipTime && skip != SkipAccount && skip != SkipRegion
+}
