@@ -1,0 +1,49 @@
+# spoor: the commands of the README. `make run` needs Go and a C compiler; `make test` needs Go with a C compiler for the
+# race detector. Both fetch Go modules and nothing else.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X spoor/internal/cli.version=$(VERSION) -X spoor/internal/cli.commit=$(COMMIT)
+SAMPLE  := out/sample
+EVENTS  ?= 100000
+
+.PHONY: run build test lint bench bench-noise fuzz clean
+
+## run: build, make a sample organisation's logs, hunt in them, print the report
+run: build
+	@test -d $(SAMPLE) || (mkdir -p out && echo "Writing the sample organisation's logs to $(SAMPLE) …" && bin/spoor sample --out $(SAMPLE).part --events $(EVENTS) --seed 1 && mv $(SAMPLE).part $(SAMPLE))
+	@bin/spoor hunt $(SAMPLE)
+
+## build: bin/spoor, without any library that the machine would have to provide
+build:
+	@mkdir -p bin
+	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/spoor ./cmd/spoor
+
+## test: format, vet, staticcheck, and every test under the race detector
+test: lint
+	go test -race -timeout 15m ./...
+
+## lint: what must hold before tests are worth running
+lint:
+	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
+	go vet ./...
+	go tool staticcheck ./...
+
+## bench: speed and memory, as docs/benchmarks.md keeps them (takes about half an hour; BENCH='-quick' for a look)
+bench: build
+	go run ./test/bench -spoor bin/spoor $(BENCH)
+
+## bench-noise: findings per 10 000 events of each rule on logs without attacks
+bench-noise:
+	go run ./test/noise
+
+## fuzz: every fuzzer for FUZZTIME
+FUZZTIME ?= 30s
+fuzz:
+	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -h '^func Fuzz' $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
+	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; done
+
+clean:
+	rm -rf bin out
