@@ -61,7 +61,9 @@ func (e *Event) actor() Actor {
 		}
 		return Actor{Kind: ActorRoot, ID: id, Name: "root", Account: account, From: "type"}
 	case "IAMUser":
-		return userActor(arn, name, account)
+		if arn != "" || name != "" {
+			return userActor(arn, name, account)
+		}
 	case "AssumedRole":
 		return e.roleActor(arn, account)
 	case "Role":

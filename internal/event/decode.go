@@ -120,7 +120,8 @@ type Decoder struct {
 	name     string
 	sink     Sink
 	stop     error // from the sink or the context
-	records  int64
+	records  int64 // 0 until the input proves to hold logs
+	met      int64
 	held     []Reject // not records, kept back until the input proves to hold records
 	heldMore int64
 	firstKey []byte // first key of the last good record, for finding the next one behind a broken one
@@ -134,6 +135,10 @@ type Decoder struct {
 func NewDecoder(lim Limits) *Decoder {
 	return &Decoder{lim: lim.withDefaults()}
 }
+
+// Met is how many records the last input held: those handed on, rejected stretches and digests. It is counted where
+// they are found, apart from what a [Sink] does with them.
+func (d *Decoder) Met() int64 { return d.met }
 
 // Expanded is how many bytes the last input gave after decompression.
 func (d *Decoder) Expanded() int64 { return d.read }
@@ -152,7 +157,7 @@ func (d *Decoder) reset(ctx context.Context, name string, sink Sink) {
 	d.ctx, d.name, d.sink = ctx, name, sink
 	d.stop, d.rerr, d.eof = nil, nil, false
 	d.pos, d.end, d.base, d.read = 0, 0, 0, 0
-	d.records, d.heldMore = 0, 0
+	d.records, d.met, d.heldMore = 0, 0, 0
 	d.held = d.held[:0]
 	d.firstKey = append(d.firstKey[:0], "eventVersion"...)
 	if d.buf == nil {
@@ -551,6 +556,7 @@ func (d *Decoder) unwrapItem(v Value, offset int64, invalid bool) {
 	case d.stop != nil || n > 0:
 	case isDigest(v):
 		d.records++
+		d.met++
 		d.stop = d.sink.Digest(v.Raw())
 	case n < 0: // recognised, holds nothing
 	default:
@@ -565,6 +571,7 @@ func (d *Decoder) emit(e *Event, offset int64, invalid bool) {
 	} else {
 		d.records++
 	}
+	d.met++
 	e.File, e.Offset = d.name, offset
 	if invalid {
 		d.sink.Note(NoteInvalidUTF8)
@@ -586,6 +593,7 @@ func (d *Decoder) reject(r Reject) {
 		r.Raw = r.Raw[:MaxRejectRaw]
 	}
 	d.records++ // a broken record shows that the input meant to be logs
+	d.met++
 	d.flushHeld()
 	if d.stop == nil {
 		d.stop = d.sink.Reject(r)
@@ -608,6 +616,7 @@ func (d *Decoder) hold(r Reject) {
 
 func (d *Decoder) flushHeld() {
 	held, more := d.held, d.heldMore
+	d.met += int64(len(held)) + more
 	d.held, d.heldMore = d.held[:0], 0
 	for _, r := range held {
 		r.File = d.name

@@ -68,6 +68,9 @@ func (d *Decoder) DecodeParallel(ctx context.Context, name string, r io.Reader, 
 	}
 	for _, w := range append(readers, d) {
 		w.flushHeld()
+		if w != d {
+			d.met += w.met
+		}
 		if w.stop != nil {
 			return w.stop
 		}
