@@ -14,7 +14,7 @@ type Report struct {
 	Bytes    Bytes         `json:"bytes"`
 	Skipped  []ReasonCount `json:"skippedReasons"` // why objects were skipped, most frequent first
 	Failures []Failure     `json:"failures"`       // objects that could not be read whole, at most FailureCap, by name
-	Rejects  []Reject      `json:"rejects"`        // records that could not be read, at most RejectCap, by file and offset
+	Rejects  []Reject      `json:"rejects"`        // records that could not be read, at most RejectCap, by object and offset
 	Notes    []ReasonCount `json:"notes"`          // odd but read: invalid UTF-8 replaced, eventID reused with other content, …
 	Cells    []Cell        `json:"cells"`          // by account, Region, hour
 	Balanced bool          `json:"balanced"`
@@ -78,11 +78,12 @@ const (
 )
 
 // Cell is one account, Region and hour. Objects are placed by their key (delivery hour), records by recipient account,
-// awsRegion and eventTime; "" and the zero time stand for what is not known.
+// awsRegion and eventTime; "" and the zero time stand for what is not known. Rejected records, which tell nothing, are placed
+// like their object.
 type Cell struct {
 	Account string    `json:"account"`
 	Region  string    `json:"region"`
-	Hour    time.Time `json:"hour"`
+	Hour    time.Time `json:"hour,omitzero"`
 	Objects Objects   `json:"objects"`
 	Records Records   `json:"records"`
 }
