@@ -20,6 +20,10 @@ type Result struct {
 	Findings []detect.Finding `json:"findings"` // highest level first, then count, then first; informational ones last
 	Stats    Stats            `json:"stats"`
 	Ledger   *ledger.Report   `json:"ledger"`
+	// Timeline is what the actor did that was asked for, TimelineCut how many of its later events are left out.
+	Timeline    []TimelineEntry `json:"timeline,omitempty"`
+	TimelineCut int64           `json:"timelineCut,omitempty"`
+	Notes       []string        `json:"notes,omitempty"` // what the rules could not judge, such as groups given up
 }
 
 // RuleCounts says which rules ran.
@@ -35,9 +39,13 @@ type RuleCounts struct {
 // Stats is who did what, from where, in the kept events. Lists are the most frequent first and bounded; Distinct tells
 // how many values there were in all.
 type Stats struct {
-	Events    int64            `json:"events"`
-	Failed    int64            `json:"failed"` // calls that failed
-	ReadOnly  int64            `json:"readOnly"`
+	Events   int64 `json:"events"`
+	Failed   int64 `json:"failed"` // calls that failed
+	ReadOnly int64 `json:"readOnly"`
+	Insights int64 `json:"insights"` // Insight and aggregated events: counted here, not in the lists below
+	// Bounded names the dimensions that had more values than are kept (DimensionCap): their rare values are missing and
+	// Distinct is a lower bound.
+	Bounded   []string         `json:"bounded,omitempty"`
 	Distinct  map[string]int64 `json:"distinct"` // by dimension: actors, accounts, regions, names, addresses, agents, errors, keys
 	Accounts  []Seen           `json:"accounts"`
 	Regions   []Seen           `json:"regions"`
@@ -77,16 +85,17 @@ type HourCount struct {
 
 // TimelineEntry is one event of an actor's timeline, runs of the same call folded into one.
 type TimelineEntry struct {
-	First, Last time.Time
-	Count       int64
-	Actor       event.Actor
-	Source      string // eventSource
-	Name        string // eventName
-	Error       string
-	Address     string
-	Agent       string
-	Region      string
-	Account     string
-	Target      string
-	EventID     string // of the first
+	First   time.Time   `json:"first"`
+	Last    time.Time   `json:"last"`
+	Count   int         `json:"count"`
+	Actor   event.Actor `json:"actor"`
+	Source  string      `json:"eventSource"`
+	Name    string      `json:"eventName"`
+	Error   string      `json:"errorCode,omitempty"`
+	Address string      `json:"sourceIPAddress"`
+	Agent   string      `json:"userAgent"`
+	Region  string      `json:"awsRegion"`
+	Account string      `json:"account"`
+	Target  string      `json:"target,omitempty"`
+	EventID string      `json:"eventID"` // of the first
 }

@@ -1,6 +1,7 @@
 package sigma
 
 import (
+	"fmt"
 	"time"
 
 	"spoor/internal/match"
@@ -114,4 +115,16 @@ type Problem struct {
 	Reason string
 	// Fatal is false for warnings.
 	Fatal bool
+}
+
+// String says where and why, in one line.
+func (p Problem) String() string {
+	s := p.File
+	if p.Doc > 0 {
+		s += fmt.Sprintf(", document %d", p.Doc)
+	}
+	if p.Title != "" {
+		s += fmt.Sprintf(" (%s)", p.Title)
+	}
+	return s + ": " + p.Reason
 }
