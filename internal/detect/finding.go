@@ -63,8 +63,11 @@ type Finding struct {
 	Keys      []Tally `json:"accessKeys,omitempty"`
 	Targets   []Tally `json:"targets,omitempty"` // resource ARNs, or the name that request parameters give
 
-	// Events are the earliest events by time, then id, at most EventCap (for a correlation those of its first firing).
+	// Events are the earliest events by time, then id, at most EventCap. For a correlation they are of its first firing:
+	// the first of each rule that it refers to, the last, and then the earliest.
 	Events []Evidence `json:"events"`
+	// EventIDs names the contributing events of a correlation's first firing, at most ContributingCap.
+	EventIDs []string `json:"eventIDs,omitempty"`
 }
 
 // EventCap is the most events that one finding keeps as evidence; TallyCap the most values of one tally.

@@ -108,7 +108,8 @@ type Entry struct {
 	ID      string // of the event
 	Refs    uint64 // bit i: matched reference i
 	Failed  bool   // the call failed
-	Handle  uint64 // for the owner of the set
+	Handle  uint64 // for the owner of the set, as Account
+	Account string
 	Values  []string
 	Numbers []float64
 	Parts   []Part // the events behind an entry that is itself a firing
@@ -120,7 +121,7 @@ type Part struct {
 	ID     string
 	Failed bool
 	Handle uint64
-	Refs   uint64 // in the terms of the set that reports it
+	Label  int // for the owner of the set
 }
 
 // Firing is one time that a condition held. It and its Entries are valid during the callback only.

@@ -1,0 +1,263 @@
+package detect
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/klauspost/compress/s2"
+
+	"spoor/internal/event"
+)
+
+// handle addresses a record in a [payloadLog]: shard, block and offset packed. 0 stands for none.
+type handle uint64
+
+const (
+	payloadBlock = 256 << 10 // bytes before compression; a record may reach beyond
+
+	handleOffsetBits = 24
+	handleBlockBits  = 32
+	noHandle         = handle(0)
+)
+
+func makeHandle(shard, block, offset int) handle {
+	return handle(shard+1)<<(handleOffsetBits+handleBlockBits) | handle(block)<<handleOffsetBits | handle(offset)
+}
+
+func (h handle) shard() int  { return int(h>>(handleOffsetBits+handleBlockBits)) - 1 }
+func (h handle) block() int  { return int(h >> handleOffsetBits & (1<<handleBlockBits - 1)) }
+func (h handle) offset() int { return int(h & (1<<handleOffsetBits - 1)) }
+
+// maxShards is what the bits of a handle leave room for.
+const maxShards = 254
+
+// payloadLog keeps the bytes of matching records until it is known which of them are wanted. Records are appended to
+// blocks that are compressed when full; beyond a limit the blocks go to a temporary file, or, where there is none, the
+// oldest are let go. It belongs to one goroutine until it is sealed.
+type payloadLog struct {
+	shard    int
+	limit    int64  // bytes of compressed blocks in memory
+	dir      string // where to spill; used when spill is set
+	spill    bool
+	cur      []byte
+	blocks   []payloadRef
+	first    int // index of blocks[0]; earlier ones were let go
+	mem      int64
+	file     *os.File
+	fileSize int64
+	names    []string // of input files
+	nameOf   map[string]uint32
+	lastName string
+	last     uint32
+	dropped  int64 // blocks let go
+}
+
+type payloadRef struct {
+	data []byte // compressed; nil when in the file
+	off  int64
+	size int
+}
+
+// append keeps a record and returns where.
+func (l *payloadLog) append(e *event.Event) (handle, error) {
+	if len(l.cur) >= payloadBlock {
+		if err := l.seal(); err != nil {
+			return noHandle, err
+		}
+	}
+	h := makeHandle(l.shard, l.first+len(l.blocks), len(l.cur))
+	l.cur = binary.AppendUvarint(l.cur, uint64(l.name(e.File)))
+	l.cur = binary.AppendVarint(l.cur, e.Offset)
+	l.cur = binary.AppendUvarint(l.cur, uint64(len(e.Raw)))
+	l.cur = append(l.cur, e.Raw...)
+	return h, nil
+}
+
+func (l *payloadLog) name(file string) uint32 {
+	if len(l.names) > 0 && file == l.lastName {
+		return l.last
+	}
+	i, ok := l.nameOf[file]
+	if !ok {
+		if l.nameOf == nil {
+			l.nameOf = map[string]uint32{}
+		}
+		file = string([]byte(file))
+		i = uint32(len(l.names))
+		l.names = append(l.names, file)
+		l.nameOf[file] = i
+	}
+	l.last, l.lastName = i, l.names[i]
+	return i
+}
+
+// seal closes the current block.
+func (l *payloadLog) seal() error {
+	if len(l.cur) == 0 {
+		return nil
+	}
+	data := s2.Encode(nil, l.cur)
+	l.cur = l.cur[:0]
+	if cap(l.cur) > 4*payloadBlock {
+		l.cur = nil
+	}
+	l.blocks = append(l.blocks, payloadRef{data: bytes.Clone(data), size: len(data)})
+	l.mem += int64(len(data))
+	if l.mem <= l.limit {
+		return nil
+	}
+	if !l.spill {
+		for l.mem > l.limit && len(l.blocks) > 1 {
+			l.mem -= int64(l.blocks[0].size)
+			l.blocks[0].data = nil
+			l.blocks = l.blocks[1:]
+			l.first++
+			l.dropped++
+		}
+		return nil
+	}
+	return l.spillBlocks()
+}
+
+func (l *payloadLog) spillBlocks() error {
+	if l.file == nil {
+		f, err := os.CreateTemp(l.dir, "spoor-records-*")
+		if err != nil {
+			return fmt.Errorf("open a temporary file for matching records: %w", err)
+		}
+		l.file = f
+	}
+	for i := range l.blocks {
+		b := &l.blocks[i]
+		if b.data == nil {
+			continue
+		}
+		if _, err := l.file.WriteAt(b.data, l.fileSize); err != nil {
+			return fmt.Errorf("keep matching records aside: %w", err)
+		}
+		b.off = l.fileSize
+		l.fileSize += int64(b.size)
+		b.data = nil
+	}
+	l.mem = 0
+	return nil
+}
+
+// block returns the text of a block, or nil when it was let go.
+func (l *payloadLog) block(n int, buf []byte) ([]byte, error) {
+	if n == l.first+len(l.blocks) {
+		return l.cur, nil
+	}
+	if n < l.first {
+		return nil, nil
+	}
+	if n > l.first+len(l.blocks) {
+		return nil, fmt.Errorf("read matching records: no block %d", n)
+	}
+	ref := l.blocks[n-l.first]
+	data := ref.data
+	if data == nil {
+		data = make([]byte, ref.size)
+		if _, err := l.file.ReadAt(data, ref.off); err != nil {
+			return nil, fmt.Errorf("read matching records back: %w", err)
+		}
+	}
+	out, err := s2.Decode(buf, data)
+	if err != nil {
+		return nil, fmt.Errorf("read matching records back: %w", err)
+	}
+	return out, nil
+}
+
+// record reads the record at offset of a block's text. raw points into the text.
+func (l *payloadLog) record(text []byte, offset int) (file string, at int64, raw []byte, err error) {
+	bad := func() (string, int64, []byte, error) {
+		return "", 0, nil, fmt.Errorf("read matching records back: no record at %d", offset)
+	}
+	if offset >= len(text) {
+		return bad()
+	}
+	b := text[offset:]
+	name, n := binary.Uvarint(b)
+	if n <= 0 || name >= uint64(len(l.names)) {
+		return bad()
+	}
+	b = b[n:]
+	at, n = binary.Varint(b)
+	if n <= 0 {
+		return bad()
+	}
+	b = b[n:]
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return bad()
+	}
+	return l.names[name], at, b[n : n+int(size)], nil
+}
+
+// close removes the temporary file.
+func (l *payloadLog) close() error {
+	if l.file == nil {
+		return nil
+	}
+	name := l.file.Name()
+	err := l.file.Close()
+	if rerr := os.Remove(name); err == nil {
+		err = rerr
+	}
+	l.file = nil
+	if err != nil {
+		return fmt.Errorf("remove a temporary file: %w", err)
+	}
+	return nil
+}
+
+// want is a record that is asked for and what to do with it.
+type want struct {
+	h  handle
+	to func(file string, offset int64, raw []byte) error
+}
+
+// fetch reads the wanted records, each block once. Records that were let go are passed over.
+func fetch(logs []*payloadLog, wants []want) error {
+	slices.SortStableFunc(wants, func(a, b want) int {
+		if a.h < b.h {
+			return -1
+		} else if a.h > b.h {
+			return 1
+		}
+		return 0
+	})
+	var text, buf []byte
+	var err error
+	shard, block := -1, -1
+	for _, w := range wants {
+		if w.h == noHandle {
+			continue
+		}
+		l := logs[w.h.shard()]
+		if w.h.shard() != shard || w.h.block() != block {
+			shard, block = w.h.shard(), w.h.block()
+			if text, err = l.block(block, buf); err != nil {
+				return err
+			}
+			if n := l.first + len(l.blocks); block != n && cap(text) > cap(buf) {
+				buf = text[:cap(text)]
+			}
+		}
+		if text == nil {
+			continue
+		}
+		file, at, raw, err := l.record(text, w.h.offset())
+		if err != nil {
+			return err
+		}
+		if err := w.to(file, at, raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
