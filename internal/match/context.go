@@ -10,7 +10,8 @@ import (
 // Context evaluates expressions over one event at a time. Its zero value is ready for [Context.Reset]. It owns scratch
 // memory and is not safe for concurrent use.
 type Context struct {
-	e *event.Event
+	e    *event.Event
+	many bool // userIdentity is an array, so that typed fields in it may have several values
 
 	text  []byte       // unescaped text of the value being tested
 	fold  []byte       // folded text of the same
@@ -25,6 +26,7 @@ type Context struct {
 // Reset makes e the event that is evaluated. e must not change until the next Reset.
 func (c *Context) Reset(e *event.Event) {
 	c.e = e
+	c.many = e.Get(event.UserIdentity).Kind() == event.Array
 	clear(c.objs)
 	c.objs = c.objs[:0]
 	if cap(c.json) > 1<<20 {
@@ -35,6 +37,10 @@ func (c *Context) Reset(e *event.Event) {
 
 // Match reports whether x holds for the event.
 func (c *Context) Match(x Expr) bool { return x.eval(c) }
+
+// Find calls fn for each value at p until fn returns false, and reports whether there was any, null included. Arrays are
+// given whole. A value lives until the next use of the context.
+func (c *Context) Find(p *Place, fn func(event.Value) bool) bool { return p.find(c, fn) }
 
 // Trace tells why an expression held.
 type Trace struct {

@@ -54,12 +54,20 @@ func NewIndex(exprs []Expr) *Index {
 	crowded := func(texts []string, count map[string]int) bool {
 		return slices.ContainsFunc(texts, func(s string) bool { return count[s] > crowd })
 	}
+	offered := make([][]guard, len(exprs))
+	shared := map[string]int{}
+	for i, x := range exprs {
+		offered[i] = guardsOf(x)
+		for _, g := range offered[i] {
+			g.each(func(key string) { shared[key]++ })
+		}
+	}
 	scans := 0
 	var watched []watchedExpr
 	for i, x := range exprs {
 		n, id := &need[i], int32(i)
-		g, guarded := bestGuard(x)
-		guarded = guarded && !g.present
+		g := bestGuard(offered[i], shared)
+		guarded := g.place != nil && !g.present
 		switch {
 		case n.byName && !(guarded && crowded(n.names, names)):
 			for _, s := range n.names {
@@ -72,7 +80,7 @@ func NewIndex(exprs []Expr) *Index {
 		case pairBound(x) && (!guarded || scans < crowd):
 			scans++
 			ix.scan = append(ix.scan, id)
-		case guarded || g.place != nil:
+		case g.place != nil:
 			watched = append(watched, watchedExpr{id, g})
 		default:
 			ix.free = append(ix.free, id)
@@ -85,29 +93,42 @@ func NewIndex(exprs []Expr) *Index {
 // Len returns the number of expressions.
 func (ix *Index) Len() int { return len(ix.exprs) }
 
-// bestGuard picks the guard that fewest events are expected to pass, among those that cost little to test.
-func bestGuard(x Expr) (guard, bool) {
-	var best guard
-	found := false
-	for _, g := range guards(x) {
-		if g.place.typed && (g.place.field == event.EventSource || g.place.field == event.EventName) {
-			continue
-		}
-		if !found || better(&g, &best) {
-			best, found = g, true
-		}
-	}
-	return best, found
+// guardsOf returns the guards of x on other fields than the pair.
+func guardsOf(x Expr) []guard {
+	return slices.DeleteFunc(guards(x), func(g guard) bool {
+		return g.place.typed && (g.place.field == event.EventSource || g.place.field == event.EventName)
+	})
 }
 
-func better(a, b *guard) bool {
-	if a.strength() != b.strength() {
-		return a.strength() > b.strength()
+// bestGuard picks the guard that is expected to let pass the fewest events, of expressions that few others share it
+// with; shared counts the latter.
+func bestGuard(gs []guard, shared map[string]int) guard {
+	var best guard
+	crowdOf := func(g *guard) int {
+		most := 0
+		g.each(func(key string) { most = max(most, shared[key]) })
+		return most
 	}
-	if a.place.scalar() != b.place.scalar() {
-		return a.place.scalar()
+	for _, g := range gs {
+		better := true
+		switch a, b := crowdOf(&g), crowdOf(&best); {
+		case best.place == nil:
+		case g.present != best.present:
+			better = best.present
+		case g.place.scalar() != best.place.scalar():
+			better = g.place.scalar()
+		case (a > crowd || b > crowd) && a != b:
+			better = a < b
+		case g.strength() != best.strength():
+			better = g.strength() > best.strength()
+		default:
+			better = len(g.exact)+len(g.lits) < len(best.exact)+len(best.lits)
+		}
+		if better {
+			best = g
+		}
 	}
-	return len(a.exact)+len(a.lits) < len(b.exact)+len(b.lits)
+	return best
 }
 
 // scalar reports whether p is a typed field that holds texts.
@@ -143,8 +164,9 @@ type pair struct {
 
 // found is what a pair leaves possible.
 type found struct {
-	pair pair
-	ids  []int32
+	pair    pair
+	ids     []int32
+	watches []*watch // those of which some expression is possible
 }
 
 // NewMatcher makes a matcher for one goroutine.
@@ -181,66 +203,63 @@ func (m *Matcher) Candidates(e *event.Event) []int32 {
 	if p.name, p.hasName, ok = pairText(e, event.EventName); !ok {
 		return m.ix.all
 	}
-	m.list = append(m.list[:0], m.possible(p)...)
+	f := m.possible(p)
+	m.list = append(m.list[:0], f.ids...)
 	m.list = append(m.list, m.ix.free...)
-	if len(m.ix.watches) > 0 {
+	if len(f.watches) > 0 {
 		m.now++
 		if m.now == 0 {
 			clear(m.stamp)
 			m.now = 1
 		}
-		for i := range m.ix.watches {
-			m.ix.watches[i].see(m)
+		for _, w := range f.watches {
+			w.see(m)
 		}
 	}
 	return m.list
 }
 
-// pairText gives a typed field's text and whether there is one; false as last answer when it is neither a string nor
-// missing, or is found only in a roundabout way.
+// pairText gives a typed field's text and whether there is one; false as last answer when it is something else than a
+// string.
 func pairText(e *event.Event, field event.Field) (text string, has, ok bool) {
-	v := e.Get(field)
-	switch v.Kind() {
+	switch v := e.Get(field); v.Kind() {
 	case event.String:
 		return v.Text(), true, true
 	case event.Missing:
-		return "", false, !e.Find(pairPaths[field], func(event.Value) bool { return false })
+		return "", false, true
 	}
 	return "", false, false
 }
 
-var pairPaths = map[event.Field]*event.Path{
-	event.EventSource: event.ParsePath(event.Fields[event.EventSource].Path),
-	event.EventName:   event.ParsePath(event.Fields[event.EventName].Path),
-}
-
-// possible returns the expressions bound to the pair that it does not rule out.
-func (m *Matcher) possible(p pair) []int32 {
+// possible returns what the pair does not rule out.
+func (m *Matcher) possible(p pair) *found {
 	if m.last != nil && p == m.last.pair {
-		return m.last.ids
+		return m.last
 	}
 	f := m.pairs[p]
 	if f == nil {
-		f = &found{p, m.narrow(p)}
+		f = m.narrow(p)
 		if len(p.source)+len(p.name) > maxPairText {
-			return f.ids
+			return f
 		}
 		if len(m.pairs) >= maxPairs {
 			clear(m.pairs)
 		}
+		f.pair = p
 		f.pair.source, f.pair.name = strings.Clone(p.source), strings.Clone(p.name)
 		m.pairs[f.pair] = f
 	}
 	m.last = f
-	return f.ids
+	return f
 }
 
-func (m *Matcher) narrow(p pair) []int32 {
-	ids := []int32{}
+func (m *Matcher) narrow(p pair) *found {
+	f := &found{}
+	ruledOut := func(id int32) bool { return m.ix.exprs[id].decide(&m.ctx) == never }
 	try := func(among []int32) {
 		for _, id := range among {
-			if m.ix.exprs[id].decide(&m.ctx) != never {
-				ids = append(ids, id)
+			if !ruledOut(id) {
+				f.ids = append(f.ids, id)
 			}
 		}
 	}
@@ -253,7 +272,12 @@ func (m *Matcher) narrow(p pair) []int32 {
 		try(m.ix.bySource[string(m.key)])
 	}
 	try(m.ix.scan)
-	return ids
+	for i := range m.ix.watches {
+		if w := &m.ix.watches[i]; slices.ContainsFunc(w.everything, func(id int32) bool { return !ruledOut(id) }) {
+			f.watches = append(f.watches, w)
+		}
+	}
+	return f
 }
 
 func (m *Matcher) add(ids []int32) {

@@ -103,6 +103,16 @@ type guard struct {
 // key is the same for guards on one place. Case counts: keys of an object may differ in nothing else.
 func (g *guard) key() string { return g.place.name }
 
+// each calls fn with a key for every text of the guard.
+func (g *guard) each(fn func(key string)) {
+	for _, s := range g.exact {
+		fn(g.key() + "=" + s)
+	}
+	for _, s := range g.lits {
+		fn(g.key() + "~" + s)
+	}
+}
+
 // strength orders guards: the fewer events pass, the higher.
 func (g *guard) strength() int {
 	switch {

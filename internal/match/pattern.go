@@ -26,7 +26,8 @@ type Pattern struct {
 	segs       []segment // what stands between the stars
 	head, tail bool      // the first segment stands at the start, the last at the end
 	cased      bool
-	wide       bool // characters outside ASCII occur, so that an ASCII text cannot match (not cased) or bytes decide (cased)
+	wide       bool // characters outside ASCII occur
+	broken     bool // bytes that are not UTF-8 occur; they match only what is not UTF-8 either
 	holes      bool // One occurs
 	letters    bool // not cased, and k or s occurs: both have folds outside ASCII
 }
@@ -100,9 +101,8 @@ func NewPattern(parts []Part, cased bool) *Pattern {
 }
 
 func (p *Pattern) classify(text string) {
-	if !isASCII(text) {
-		p.wide = true
-	}
+	p.wide = p.wide || !isASCII(text)
+	p.broken = p.broken || !utf8.ValidString(text)
 	if !p.cased && strings.ContainsAny(text, "ks") {
 		p.letters = true
 	}
@@ -126,7 +126,7 @@ func (p *Pattern) All() bool { return len(p.segs) == 0 && !(p.head && p.tail) }
 func (p *Pattern) Match(text string) bool {
 	if p.wide || p.holes {
 		switch {
-		case p.wide && !p.cased:
+		case p.wide && !p.cased || p.broken:
 			if isASCII(text) {
 				return false
 			}

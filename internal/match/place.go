@@ -50,6 +50,11 @@ func (p *Place) find(c *Context, fn func(event.Value) bool) bool {
 					return true
 				}
 			}
+		case p.direct(c):
+			if v := c.e.Get(p.field); v.Kind() != event.Missing {
+				fn(v)
+				return true
+			}
 		case c.e.Find(p.path, fn):
 			return true
 		}
@@ -59,6 +64,9 @@ func (p *Place) find(c *Context, fn func(event.Value) bool) bool {
 		p = p.otherwise
 	}
 }
+
+// direct reports whether the values at p are what Get gives for its field.
+func (p *Place) direct(c *Context) bool { return p.typed && !c.many }
 
 // source is the place that find takes values from for this event.
 func (p *Place) source(c *Context) *Place {

@@ -43,7 +43,7 @@ func Field(place *Place, test Test) Expr {
 func (l *leaf) cost() int { return l.n }
 
 func (l *leaf) eval(c *Context) bool {
-	if l.place.typed {
+	if l.place.direct(c) {
 		if v := c.e.Get(l.place.field); v.Kind() != event.Missing {
 			return holds(c, l.test, v)
 		}
@@ -105,17 +105,17 @@ func noteHeld(c *Context, t *Trace, test Test, p *Place, v event.Value) bool {
 		})
 		return held
 	case event.Object:
+		if !test.value(c, v) {
+			return false
+		}
 		if anyLeaf(v, func(el event.Value) bool {
-			if el.IsNull() || !test.value(c, el) {
+			if !test.value(c, el) {
 				return false
 			}
 			t.note(p.name, el.Text(), false)
 			return true
 		}) {
 			return true
-		}
-		if !test.value(c, v) {
-			return false
 		}
 		json, _ := c.objectTexts(v)
 		t.note(p.name, json, false)
@@ -281,7 +281,7 @@ func (x *exists) cost() int {
 }
 
 func (x *exists) eval(c *Context) bool {
-	if x.place.typed && c.e.Get(x.place.field).Exists() {
+	if x.place.direct(c) && c.e.Get(x.place.field).Exists() {
 		return true
 	}
 	return x.place.find(c, func(event.Value) bool { return false })

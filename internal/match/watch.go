@@ -109,11 +109,11 @@ func hash(g uint32) uint32 { return g * 2654435761 >> 16 }
 
 // see lists the expressions whose guard passes.
 func (w *watch) see(m *Matcher) {
-	if w.place.typed {
+	if w.place.direct(&m.ctx) {
 		if v := m.ctx.e.Get(w.place.field); v.Kind() != event.Missing {
 			w.value(m, v)
-			return
 		}
+		return
 	}
 	w.place.find(&m.ctx, func(v event.Value) bool {
 		w.value(m, v)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 
-	"spoor/internal/event"
 	"spoor/internal/match"
 )
 
@@ -91,19 +90,6 @@ func (c *compiler) selection(v any) (match.Expr, error) {
 	return c.item("", v)
 }
 
-// place is where a field is looked for: its path, and if nothing is there the alias.
-func (c *compiler) place(field string) *match.Place {
-	p := match.At(event.ParsePath(field))
-	switch alias, ok := c.opts.Aliases[field]; {
-	case !ok:
-	case alias.Derive != nil:
-		return p.Else(match.Derived(field, alias.Derive))
-	case alias.Path != "":
-		return p.Else(match.At(event.ParsePath(alias.Path)))
-	}
-	return p
-}
-
 // item compiles one `field|modifier: values` of a map. Without a field the values are keywords.
 func (c *compiler) item(key string, v any) (match.Expr, error) {
 	mods := strings.Split(key, "|")
@@ -148,7 +134,7 @@ type item struct {
 func (it *item) compile(c *compiler) (match.Expr, error) {
 	var place *match.Place
 	if it.field != "" {
-		place = c.place(it.field)
+		place = c.opts.Place(it.field)
 	}
 	var xs []match.Expr
 	if it.all {

@@ -33,12 +33,33 @@ type Alias struct {
 	Derive func(*event.Event) (string, bool)
 }
 
-// DefaultAliases are the fields of other log sources that published CloudTrail rules use: src_ip is the caller's
-// address. Enrichments such as src_country need a data base that a caller adds.
+// DefaultAliases are the fields of other log sources that rules use: src_ip is the caller's address, user the actor's
+// name. Enrichments such as src_country need a data base that a caller adds.
 func DefaultAliases() map[string]Alias {
 	return map[string]Alias{
 		"src_ip": {Path: "sourceIPAddress"},
+		"user": {Derive: func(e *event.Event) (string, bool) {
+			name := e.Actor().Name
+			return name, name != ""
+		}},
 	}
+}
+
+// Place is where a field of a rule or of a correlation is looked for: at its path, and if nothing is there at its alias.
+func (o *Options) Place(field string) *match.Place {
+	known := o.Aliases
+	if known == nil {
+		known = DefaultAliases()
+	}
+	p := match.At(event.ParsePath(field))
+	switch alias, ok := known[field]; {
+	case !ok:
+	case alias.Derive != nil:
+		return p.Else(match.Derived(field, alias.Derive))
+	case alias.Path != "":
+		return p.Else(match.At(event.ParsePath(alias.Path)))
+	}
+	return p
 }
 
 // Documents is what files hold.

@@ -201,7 +201,7 @@ func (v *value) gather(g *gathered, c *compiler, place *match.Place) (match.Expr
 	case isSpan:
 		g.spans = append(g.spans, v.span)
 	case isField:
-		return match.FieldRef(place, c.place(v.other), v.rel, v.cased), nil
+		return match.FieldRef(place, c.opts.Place(v.other), v.rel, v.cased), nil
 	case isExists:
 		x := match.Exists(place)
 		if !v.yes {
