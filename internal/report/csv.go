@@ -50,6 +50,9 @@ func writeCSV(w io.Writer, res *hunt.Result, _ Options) error {
 			ids = append(ids, e.ID)
 			files = appendNew(files, e.File)
 		}
+		if len(f.EventIDs) > 0 {
+			ids = f.EventIDs
+		}
 		for _, t := range f.Rule.Techniques {
 			if t.Tactic != "" {
 				tactics = appendNew(tactics, t.Tactic)

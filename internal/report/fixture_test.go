@@ -241,7 +241,12 @@ func poisoned(t testing.TB) *hunt.Result {
 		res.Ledger.Notes = append(res.Ledger.Notes, ledger.ReasonCount{Reason: h, Count: 1})
 		res.Rules.Problems = append(res.Rules.Problems, h)
 		res.Inputs = append(res.Inputs, h)
+		res.Notes = append(res.Notes, h)
+		res.Timeline = append(res.Timeline, hunt.TimelineEntry{First: start, Last: start.Add(time.Duration(i) * time.Hour), Count: i, Actor: event.Actor{Kind: "user", ID: h, Name: h},
+			Source: h, Name: h, Error: h, Address: h, Agent: h, Region: h, Account: h, Target: h, EventID: h})
 	}
+	res.TimelineCut = 7
+	res.Stats.Bounded = []string{"actors", "addresses"}
 	res.Ledger.Balanced = false
 	res.Ledger.Problems = hostile
 	res.Version = hostile[0]

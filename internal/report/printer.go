@@ -115,18 +115,20 @@ func wrapText(text string, room int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {
-		for safetext.Width(word) > room {
+		if safetext.Width(word) > room {
 			if line != "" {
 				lines, line = append(lines, line), ""
 			}
-			cut := 0
+			start, cols := 0, 0
 			for i, r := range word {
-				if safetext.Width(word[:i])+safetext.Width(string(r)) > room {
-					break
+				w := safetext.Width(string(r))
+				if cols+w > room {
+					lines = append(lines, word[start:i])
+					start, cols = i, 0
 				}
-				cut = i + len(string(r))
+				cols += w
 			}
-			lines, word = append(lines, word[:cut]), word[cut:]
+			word = word[start:]
 		}
 		switch {
 		case word == "":

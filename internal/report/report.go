@@ -1,5 +1,5 @@
-// Package report shows what a hunt found: on a terminal, as JSON, JSON Lines, CSV, SARIF 2.1.0, OCSF 1.6.0 and a
-// timeline. It also explains single findings and prints statistics.
+// Package report shows what a hunt found: on a terminal, as JSON, JSON Lines, CSV, SARIF 2.1.0, OCSF 1.6.0, a timeline,
+// and as one self-contained HTML page. It also explains single findings and prints statistics.
 //
 // Everything that comes from a log passes through package safetext before it reaches a terminal, a spreadsheet or a
 // page. On terminals the printer does it for every text, so that no caller can forget; pages are made by html/template
@@ -16,7 +16,7 @@ import (
 )
 
 // Formats lists the names that [Write] takes.
-var Formats = [...]string{"table", "json", "jsonl", "csv", "sarif", "ocsf", "timeline"}
+var Formats = [...]string{"table", "json", "jsonl", "csv", "sarif", "html", "ocsf", "timeline"}
 
 // Options says how to show a report. The zero value is plain text for a pipe.
 type Options struct {
@@ -68,6 +68,8 @@ func Write(w io.Writer, format string, res *hunt.Result, opts Options) error {
 		write = writeCSV
 	case "sarif":
 		write = writeSARIF
+	case "html":
+		write = writeHTML
 	case "ocsf":
 		write = writeOCSF
 	case "timeline":

@@ -140,9 +140,12 @@ func TestTableFitsTheScreen(t *testing.T) {
 func TestTerminalIsNotDriven(t *testing.T) {
 	t.Parallel()
 	res := poisoned(t)
+	evidenceOnly := *res
+	evidenceOnly.Timeline = nil
 	outputs := map[string][]byte{
 		"table":         render(t, "table", res, report.Options{Limit: -1, Width: 90}),
 		"timeline":      render(t, "timeline", res, report.Options{Width: 90}),
+		"evidence":      render(t, "timeline", &evidenceOnly, report.Options{Width: 90}),
 		"stats":         renderStats(t, "table", res),
 		"json":          render(t, "json", res, report.Options{}),
 		"jsonl":         render(t, "jsonl", res, report.Options{}),
@@ -166,7 +169,7 @@ func TestTerminalIsNotDriven(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"table", "timeline"} {
+	for _, name := range []string{"table", "timeline", "evidence"} {
 		for l := range strings.Lines(string(outputs[name])) {
 			if w := safetext.Width(strings.TrimSuffix(l, "\n")); w > 90 {
 				t.Errorf("%s has a line of %d columns: %s", name, w, l)

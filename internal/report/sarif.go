@@ -274,6 +274,9 @@ func invocation(res *hunt.Result, opts Options) sarifInvocation {
 	for _, p := range res.Rules.Problems {
 		out.Configuration = append(out.Configuration, sarifNotification{Level: "warning", Message: sarifText{Text: "Rule not run: " + sarifPlain(safetext.Terminal(p, 2000))}})
 	}
+	for _, n := range res.Notes {
+		out.Execution = append(out.Execution, sarifNotification{Level: "warning", Message: sarifText{Text: "Not judged: " + sarifPlain(safetext.Terminal(n, 2000))}})
+	}
 	text, st := completeness(res.Ledger)
 	out.Successful = st == whole
 	out.PropertyLedger = map[string]any{"completeness": text}

@@ -102,7 +102,7 @@ func statsTable(w io.Writer, res *hunt.Result, opts Options) error {
 	p := newPrinter(w, opts)
 	st := &res.Stats
 	p.line(span{plural(st.Events, "event"), bold}, span{fmt.Sprintf(" · %s failed (%s) · %s read-only (%s)", number(st.Failed), percent(st.Failed, st.Events),
-		number(st.ReadOnly), percent(st.ReadOnly, st.Events)), none})
+		number(st.ReadOnly), percent(st.ReadOnly, st.Events)) + insights(st), none})
 	if st.Events > 0 {
 		p.line(span{period(res.First, res.Last) + " UTC (" + duration(res.Last.Sub(res.First)) + ")", none})
 	}
@@ -120,11 +120,11 @@ func statsTable(w io.Writer, res *hunt.Result, opts Options) error {
 }
 
 // section prints a heading with how many rows there are in all.
-func (p *printer) section(title string, total int64, shown int) {
+func (p *printer) section(st *hunt.Stats, key, title string, rows, shown int) {
 	p.blank()
 	note := ""
-	if total > int64(shown) {
-		note = fmt.Sprintf("  %s of %s", number(shown), number(total))
+	if total := distinct(st, key, rows); total > int64(shown) {
+		note = fmt.Sprintf("  %s of %s%s", number(shown), atLeast(st, key), number(total))
 	}
 	p.line(span{title, bold}, span{note, dim})
 }
@@ -134,8 +134,7 @@ func (p *printer) actors(st *hunt.Stats, opts Options) {
 	if n == 0 {
 		return
 	}
-	total := distinct(st, "actors", len(st.Actors))
-	p.section("Actors", total, n)
+	p.section(st, "actors", "Actors", len(st.Actors), n)
 	room := max(p.width-2-10-countCol-failedCol-2*6-timesCol, 12)
 	p.line(span{"  " + pad("", room) + pad(" kind", 10) + padLeft("events", countCol) + padLeft("failed", failedCol) + padLeft("calls", 6) + padLeft("from", 6) + seenHead(), dim})
 	for _, a := range st.Actors[:n] {
@@ -149,7 +148,7 @@ func (p *printer) seen(d dimension, st *hunt.Stats, opts Options) {
 	if n == 0 {
 		return
 	}
-	p.section(d.title, distinct(st, d.key, len(d.rows)), n)
+	p.section(st, d.key, d.title, len(d.rows), n)
 	room := max(p.width-2-countCol-failedCol-timesCol, 12)
 	p.line(span{"  " + pad("", room) + padLeft("events", countCol) + padLeft("failed", failedCol) + seenHead(), dim})
 	for _, s := range d.rows[:n] {

@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"spoor/internal/detect"
@@ -46,8 +47,8 @@ func (p *printer) header(res *hunt.Result) {
 		p.field("Period", period(res.First, res.Last)+" UTC ("+duration(res.Last.Sub(res.First))+")")
 		p.field("Accounts", seenList(st.Accounts, distinct(st, "accounts", len(st.Accounts)), 4))
 		p.field("Regions", seenList(st.Regions, distinct(st, "regions", len(st.Regions)), 5))
-		p.field("Events", fmt.Sprintf("%s · %s failed (%s) · %s · %s", number(st.Events), number(st.Failed), percent(st.Failed, st.Events),
-			plural(distinct(st, "actors", len(st.Actors)), "actor"), plural(distinct(st, "addresses", len(st.Addresses)), "address")))
+		p.field("Events", fmt.Sprintf("%s · %s failed (%s) · %s%s · %s%s", number(st.Events), number(st.Failed), percent(st.Failed, st.Events),
+			atLeast(st, "actors"), plural(distinct(st, "actors", len(st.Actors)), "actor"), atLeast(st, "addresses"), plural(distinct(st, "addresses", len(st.Addresses)), "address"))+insights(st))
 	}
 	p.field("Rules", rulesLine(res.Rules))
 	for i, problem := range res.Rules.Problems {
@@ -56,6 +57,13 @@ func (p *printer) header(res *hunt.Result) {
 			break
 		}
 		p.line(span{strings.Repeat(" ", labelWidth), none}, span{"broken: ", caution}, span{problem, none})
+	}
+	for i, note := range res.Notes {
+		if i == 3 {
+			p.line(span{strings.Repeat(" ", labelWidth), none}, span{fmt.Sprintf("and %s more", number(len(res.Notes)-i)), dim})
+			break
+		}
+		p.wrap(span{"Not judged", caution}, labelWidth, note, none, 2)
 	}
 	if res.Ledger != nil {
 		p.ledger(res.Ledger)
@@ -79,8 +87,24 @@ func (p *printer) field(label, text string) {
 	p.wrap(span{label, dim}, labelWidth, text, none, 2)
 }
 
-func distinct(st *hunt.Stats, dimension string, atLeast int) int64 {
-	return max(st.Distinct[dimension], int64(atLeast))
+// distinct returns how many values a dimension had, not less than the number that are listed.
+func distinct(st *hunt.Stats, dimension string, listed int) int64 {
+	return max(st.Distinct[dimension], int64(listed))
+}
+
+// atLeast stands before a number of distinct values that is a lower bound.
+func atLeast(st *hunt.Stats, dimension string) string {
+	if slices.Contains(st.Bounded, dimension) {
+		return "at least "
+	}
+	return ""
+}
+
+func insights(st *hunt.Stats) string {
+	if st.Insights == 0 {
+		return ""
+	}
+	return " · " + plural(st.Insights, "Insight or aggregated event")
 }
 
 func percent(part, of int64) string {

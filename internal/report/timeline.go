@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"spoor/internal/detect"
-	"spoor/internal/event"
 	"spoor/internal/hunt"
 	"spoor/internal/safetext"
 )
@@ -81,14 +80,22 @@ func fold(ms []moment) []moment {
 	return out
 }
 
-// writeTimeline shows the events that findings keep as evidence.
+// writeTimeline shows what the actor did that was asked for, or else the events that findings keep as evidence.
 func writeTimeline(w io.Writer, res *hunt.Result, opts Options) error {
 	p := newPrinter(w, opts)
-	ms := fold(evidence(res))
-	p.line(span{"Timeline of the events behind the findings", bold}, span{fmt.Sprintf(" · times in UTC · a finding keeps its first %d events", detect.EventCap), dim})
-	p.moments(ms)
-	if len(ms) == 0 {
-		p.line(span{"No finding, so no event to show.", none})
+	if len(res.Timeline) > 0 {
+		p.entries(res.Timeline)
+		if res.TimelineCut > 0 {
+			p.blank()
+			p.line(span{plural(res.TimelineCut, "later event") + " left out.", alert})
+		}
+	} else {
+		ms := fold(evidence(res))
+		p.line(span{"Timeline of the events behind the findings", bold}, span{fmt.Sprintf(" · times in UTC · a finding keeps at most %d events", detect.EventCap), dim})
+		p.moments(ms)
+		if len(ms) == 0 {
+			p.line(span{"No finding, so no event to show.", none})
+		}
 	}
 	text, st := completeness(res.Ledger)
 	if st != whole {
@@ -96,6 +103,15 @@ func writeTimeline(w io.Writer, res *hunt.Result, opts Options) error {
 		p.wrap(span{}, 0, text, alert, 3)
 	}
 	return p.err
+}
+
+func (p *printer) entries(entries []hunt.TimelineEntry) {
+	p.line(span{fmt.Sprintf("Timeline of %s", plural(len(entries), "entry")), bold}, span{" · times in UTC", dim})
+	ms := make([]moment, len(entries))
+	for i, e := range entries {
+		ms[i] = moment{TimelineEntry: e}
+	}
+	p.moments(ms)
 }
 
 // Timeline writes entries, oldest first, as table, csv, json or jsonl. Runs of the same call must already be folded.
@@ -115,56 +131,30 @@ func timeline(w io.Writer, format string, entries []hunt.TimelineEntry, opts Opt
 	switch format {
 	case "table", "timeline":
 		p := newPrinter(w, opts)
-		p.line(span{fmt.Sprintf("Timeline of %s", plural(len(entries), "entry")), bold}, span{" · times in UTC", dim})
-		ms := make([]moment, len(entries))
-		for i, e := range entries {
-			ms[i] = moment{TimelineEntry: e}
-		}
-		p.moments(ms)
+		p.entries(entries)
 		return p.err
 	case "csv":
 		c := newCells(w)
 		c.row("first", "last", "count", "actor", "actor_kind", "actor_id", "session", "source", "name", "error", "address", "user_agent", "region", "account", "target", "event_id")
 		for _, e := range entries {
-			c.row(rfc3339(e.First), rfc3339(e.Last), whole64(e.Count), actorName(e.Actor), string(e.Actor.Kind), e.Actor.ID, e.Actor.Session,
+			c.row(rfc3339(e.First), rfc3339(e.Last), strconv.Itoa(e.Count), actorName(e.Actor), string(e.Actor.Kind), e.Actor.ID, e.Actor.Session,
 				e.Source, e.Name, e.Error, e.Address, e.Agent, e.Region, e.Account, e.Target, e.EventID)
 		}
 		return c.done()
 	case "json":
-		out := make([]timelineLine, len(entries))
-		for i := range entries {
-			out[i] = newTimelineLine(&entries[i])
+		if entries == nil {
+			entries = []hunt.TimelineEntry{}
 		}
-		return encode(w, out, "  ")
+		return encode(w, entries, "  ")
 	case "jsonl":
 		for i := range entries {
-			if err := encode(w, newTimelineLine(&entries[i]), ""); err != nil {
+			if err := encode(w, &entries[i], ""); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	return fmt.Errorf("unknown format %q: want table, csv, json or jsonl", format)
-}
-
-type timelineLine struct {
-	First   time.Time   `json:"first"`
-	Last    time.Time   `json:"last"`
-	Count   int64       `json:"count"`
-	Actor   event.Actor `json:"actor"`
-	Source  string      `json:"eventSource"`
-	Name    string      `json:"eventName"`
-	Error   string      `json:"errorCode,omitempty"`
-	Address string      `json:"sourceIPAddress"`
-	Agent   string      `json:"userAgent,omitempty"`
-	Region  string      `json:"awsRegion"`
-	Account string      `json:"account"`
-	Target  string      `json:"target,omitempty"`
-	EventID string      `json:"eventID"`
-}
-
-func newTimelineLine(e *hunt.TimelineEntry) timelineLine {
-	return timelineLine{e.First, e.Last, e.Count, e.Actor, e.Source, e.Name, e.Error, e.Address, e.Agent, e.Region, e.Account, e.Target, e.EventID}
 }
 
 // moments prints one line each under a heading for every day, and below a line the findings that it belongs to when
