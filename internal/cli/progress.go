@@ -1,0 +1,54 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"spoor/internal/intake"
+)
+
+// showProgress writes how far reading is to w, five times a second on one line, until stop is called, which removes the
+// line and waits.
+func showProgress(w io.Writer, width int, p *intake.Progress) (stop func()) {
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	start := time.Now()
+	wg.Go(func() {
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				fmt.Fprint(w, "\r\x1b[K")
+				return
+			case <-tick.C:
+				line := progressLine(p, time.Since(start))
+				if len(line) > width-1 {
+					line = line[:max(0, width-1)]
+				}
+				fmt.Fprintf(w, "\r%s\x1b[K", line)
+			}
+		}
+	})
+	return sync.OnceFunc(func() {
+		close(end)
+		wg.Wait()
+	})
+}
+
+func progressLine(p *intake.Progress, elapsed time.Duration) string {
+	done, listed, seconds := p.Done.Load(), p.Listed.Load(), elapsed.Seconds()
+	total := fmt.Sprintf("%d", listed)
+	if !p.ListingDone.Load() {
+		total += "+"
+	}
+	line := fmt.Sprintf("%d/%s files  %d events  %.0f events/s  %.0f MB/s", done, total, p.Events.Load(), float64(p.Events.Load())/seconds,
+		float64(p.DoneBytes.Load())/1e6/seconds)
+	if all, now := p.ListedBytes.Load(), p.DoneBytes.Load(); p.ListingDone.Load() && now > 0 && all > now {
+		left := time.Duration(float64(elapsed) * float64(all-now) / float64(now))
+		line += fmt.Sprintf("  ETA %s", left.Round(time.Second))
+	}
+	return line
+}

@@ -1,0 +1,241 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"spoor/internal/dedup"
+	"spoor/internal/detect"
+	"spoor/internal/event"
+	"spoor/internal/intake"
+	"spoor/internal/ledger"
+	"spoor/internal/safetext"
+	"spoor/internal/source"
+)
+
+func (e *env) tail() *cobra.Command {
+	var in inputFlags
+	var rules ruleFlags
+	var follow, noRules bool
+	var last int
+	var every time.Duration
+	c := &cobra.Command{
+		Use:   "tail PATH…",
+		Short: "Show the latest events, and with -f those to come",
+		Long: `Tail prints the latest events, marks those that an alerting rule matches, and with -f goes on as files appear and grow.
+An event is shown once, however often it is delivered. A file that is being written is read again when it has changed, and
+reported when it stays unreadable.
+
+  spoor tail ./logs
+  spoor tail -f ./logs -n 50
+  spoor tail -f s3://bucket/AWSLogs --since 1h --every 30s` + exitCodesHelp,
+		Args: minArgs(1, "a folder, file or bucket to read", "spoor tail -f ./logs"),
+		RunE: func(c *cobra.Command, args []string) error {
+			if every < 10*time.Millisecond {
+				return usagef("--every %s: want at least 10ms", every)
+			}
+			opts, done, err := in.intake(c.Context(), e, args)
+			if err != nil {
+				return err
+			}
+			t := &tailer{env: e, opts: opts, last: last, read: map[string]source.Object{}, failing: map[string]string{}}
+			if !noRules {
+				set, err := rules.load(c.Context(), e)
+				if err != nil {
+					return errors.Join(err, done())
+				}
+				t.engine = detect.NewEngine(set)
+			}
+			t.opts.Seen = dedup.New(dedup.Options{Dir: in.tempDir})
+			defer func() { _ = t.opts.Seen.Close() }() // temporary files only
+			err = t.run(c.Context(), follow, every)
+			return errors.Join(err, done())
+		},
+	}
+	in.add(c)
+	rules.add(c)
+	fl := c.Flags()
+	fl.BoolVarP(&follow, "follow", "f", false, "go on as files appear and grow, until interrupted")
+	fl.IntVarP(&last, "lines", "n", 10, "events to start with")
+	fl.DurationVar(&every, "every", time.Second, "how often to look")
+	fl.BoolVar(&noRules, "no-rules", false, "do not mark events that rules match")
+	return c
+}
+
+// tailer reads the same sources again and again.
+type tailer struct {
+	env     *env
+	opts    intake.Options
+	engine  *detect.Engine // nil: no rules
+	last    int
+	read    map[string]source.Object // what was read, as it was listed then
+	failing map[string]string        // objects that could not be read, with the reason that was or will be told
+
+	mu      sync.Mutex // guards what follows
+	lines   []found
+	started bool // the first lines were shown: from then on all are
+}
+
+func (t *tailer) run(ctx context.Context, follow bool, every time.Duration) error {
+	for first := true; ; first = false {
+		if err := t.round(ctx); err != nil {
+			if follow && ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		if err := t.print(first); err != nil {
+			return err
+		}
+		if !follow {
+			if len(t.failing) > 0 {
+				t.env.exit = ExitIncomplete
+				for name, reason := range t.failing {
+					t.complain(name, reason)
+				}
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(every):
+		}
+	}
+}
+
+// round reads what is new or has changed since the last one.
+func (t *tailer) round(ctx context.Context) error {
+	opts := t.opts
+	opts.Ledger = ledger.New()
+	opts.Progress = new(intake.Progress)
+	changed := map[string]source.Object{}
+	opts.Sources = nil
+	for _, s := range t.opts.Sources {
+		opts.Sources = append(opts.Sources, &changedOnly{Source: s, before: t.read, changed: changed})
+	}
+	if err := intake.Run(ctx, opts, func() (intake.Worker, error) {
+		w := &tailWorker{t: t}
+		if t.engine != nil {
+			w.rules = t.engine.NewWorker()
+		}
+		return w, nil
+	}); err != nil {
+		return err
+	}
+	rep := opts.Ledger.Report()
+	problems := map[string]string{}
+	for _, f := range rep.Failures {
+		problems[f.Object] = f.Reason
+	}
+	for _, r := range rep.Rejects {
+		if problems[r.Object] == "" {
+			problems[r.Object] = fmt.Sprintf("%s (record at byte %d)", r.Reason, r.Offset)
+		}
+	}
+	// A file that could not be read may be in the middle of being written: it is told when it has not changed since.
+	for name, reason := range t.failing {
+		if _, again := changed[name]; !again {
+			t.complain(name, reason)
+			t.env.exit = ExitIncomplete
+		}
+		delete(t.failing, name)
+	}
+	for name, obj := range changed {
+		t.read[name] = obj
+		if reason, bad := problems[name]; bad {
+			t.failing[name] = reason
+		}
+	}
+	return nil
+}
+
+func (t *tailer) complain(name, reason string) {
+	fmt.Fprintf(t.env.stderr, "spoor: %s: %s\n", safetext.Terminal(name, 300), safetext.Terminal(reason, 300))
+}
+
+func (t *tailer) print(first bool) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sort()
+	if first {
+		t.lines = t.lines[max(0, len(t.lines)-t.last):]
+		t.started = true
+	}
+	return t.show()
+}
+
+func (t *tailer) sort() {
+	slices.SortFunc(t.lines, func(a, b found) int {
+		return cmp.Or(cmp.Compare(a.at, b.at), strings.Compare(a.id, b.id))
+	})
+}
+
+// show prints what was gathered; t.mu is held.
+func (t *tailer) show() error {
+	for _, l := range t.lines {
+		if _, err := io.WriteString(t.env.stdout, l.text+"\n"); err != nil {
+			return err
+		}
+	}
+	t.lines = nil
+	return nil
+}
+
+// tailHeld is how many lines are held back to be sorted.
+const tailHeld = 200_000
+
+type tailWorker struct {
+	t     *tailer
+	rules *detect.Worker
+}
+
+// Event implements [intake.Worker].
+func (w *tailWorker) Event(e *event.Event) error {
+	f := found{at: e.Time, id: strings.Clone(e.ID()), text: eventLine(e)}
+	if w.rules != nil {
+		w.rules.Evaluate(e, func(h detect.Hit) {
+			if h.Alerts() && h.Level() > detect.Informational {
+				f.text += "  << " + h.Level().String() + ": " + safetext.Terminal(h.Rule().Title, 120)
+			}
+		})
+	}
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	w.t.lines = append(w.t.lines, f)
+	switch {
+	case len(w.t.lines) <= tailHeld:
+		return nil
+	case w.t.started:
+		return w.t.show()
+	}
+	w.t.sort()
+	w.t.lines = slices.Delete(w.t.lines, 0, len(w.t.lines)-max(w.t.last, tailHeld/2))
+	return nil
+}
+
+// changedOnly lists what is new or has changed.
+type changedOnly struct {
+	source.Source
+	before, changed map[string]source.Object
+}
+
+// List implements [source.Source].
+func (c *changedOnly) List(ctx context.Context, sel source.Selection, visit func(source.Object, string) error) error {
+	return c.Source.List(ctx, sel, func(obj source.Object, skip string) error {
+		if old, ok := c.before[obj.Name]; ok && old.Size == obj.Size && old.Modified.Equal(obj.Modified) {
+			return nil
+		}
+		c.changed[obj.Name] = obj
+		return visit(obj, skip)
+	})
+}
