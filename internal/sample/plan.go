@@ -9,7 +9,7 @@ const (
 	// slotSeconds is how often log files are delivered.
 	slotSeconds = 300
 	// maxJob bounds the events that a worker holds at once.
-	maxJob = 4096
+	maxJob = 2048
 )
 
 // job is a piece of work: the events of a slot, or of a part of it.

@@ -279,7 +279,7 @@ func (m *maker) chunks(ctx context.Context, file io.Writer) (*tally, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	depth := 4 * m.workers
 	tasks, order := make(chan task, depth), make(chan chan chunk, depth)
-	free := make(chan []byte, 2*depth)
+	free := make(chan []byte, depth)
 	group.Go(func() error {
 		defer close(tasks)
 		defer close(order)
