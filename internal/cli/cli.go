@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/pprof"
 	"strings"
 	"syscall"
 
@@ -104,7 +105,26 @@ it read everything.
 		return usagef("%w; try: %s --help", err, c.CommandPath())
 	})
 	c.AddCommand(e.hunt(), e.stats(), e.search(), e.tail(), e.rules(), e.sample(), e.version())
-	c.CompletionOptions.HiddenDefaultCmd = false
+	var profile string
+	var file *os.File
+	c.PersistentFlags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this `file`")
+	_ = c.PersistentFlags().MarkHidden("cpuprofile")
+	c.PersistentPreRunE = func(*cobra.Command, []string) (err error) {
+		if profile == "" {
+			return nil
+		}
+		if file, err = os.Create(profile); err != nil {
+			return err
+		}
+		return pprof.StartCPUProfile(file)
+	}
+	c.PersistentPostRunE = func(*cobra.Command, []string) error {
+		if file == nil {
+			return nil
+		}
+		pprof.StopCPUProfile()
+		return file.Close()
+	}
 	return c
 }
 

@@ -84,7 +84,7 @@ func (e *Event) When() time.Time {
 
 // Failed reports whether the call failed: an errorCode or errorMessage, or a console sign-in that was refused.
 func (e *Event) Failed() bool {
-	if !e.Get(ErrorCode).IsNull() || !e.Get(ErrorMessage).IsNull() {
+	if e.has(ErrorCode) || e.has(ErrorMessage) {
 		return true
 	}
 	if e.Name() != "ConsoleLogin" {
@@ -96,6 +96,12 @@ func (e *Event) Failed() bool {
 		return !failed
 	})
 	return failed
+}
+
+// has reports whether a field holds anything: not missing, null or "".
+func (e *Event) has(f Field) bool {
+	s := e.spans[f]
+	return Kind(s.bits&7) > Null && s.bits>>4 > 2
 }
 
 // Root returns the whole record as a value.

@@ -43,3 +43,25 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+func TestFailed(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]bool{
+		`{"eventName":"X"}`: false,
+		`{"eventName":"X","errorCode":null,"errorMessage":null}`:                     false,
+		`{"eventName":"X","errorCode":""}`:                                           false,
+		`{"eventName":"X","errorCode":"AccessDenied"}`:                               true,
+		`{"eventName":"X","errorMessage":"no"}`:                                      true,
+		`{"eventName":"ConsoleLogin","responseElements":{"ConsoleLogin":"Failure"}}`: true,
+		`{"eventName":"ConsoleLogin","responseElements":{"ConsoleLogin":"Success"}}`: false,
+		`{"eventName":"X","responseElements":{"ConsoleLogin":"Failure"}}`:            false,
+	} {
+		e, err := Parse([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Failed() != want {
+			t.Errorf("%s: %v", text, !want)
+		}
+	}
+}
