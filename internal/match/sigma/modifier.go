@@ -31,16 +31,16 @@ func (it *item) apply(mod string, c *compiler) error {
 	if part, ok := timeParts[mod]; ok {
 		return it.timePart(mod, part)
 	}
-	if slices.Contains([]string{"re", "cidr", "exists"}, mod) {
-		for _, m := range it.applied {
-			if m != "all" && m != "neq" {
-				return fmt.Errorf("%s after %s: it stands first", mod, m)
-			}
-		}
+	if slices.Contains([]string{"re", "cidr", "exists"}, mod) && len(it.applied) > 0 {
+		return fmt.Errorf("%s after %s: it must be the first modifier", mod, it.applied[len(it.applied)-1])
 	}
 	if mod == "exists" && it.field == "" {
 		return errors.New("exists needs a field")
 	}
+	if it.part != nil && !slices.Contains([]string{"lt", "lte", "gt", "gte"}, mod) {
+		return fmt.Errorf("%s after a part of time", mod)
+	}
+	total := 0
 	for i, g := range it.groups {
 		var out []value
 		for _, v := range g {
@@ -48,9 +48,10 @@ func (it *item) apply(mod string, c *compiler) error {
 			if err != nil {
 				return err
 			}
-			if out = append(out, made...); len(out) > maxAlternatives {
-				return fmt.Errorf("%s makes more than %d alternatives of a value", mod, maxAlternatives)
+			if total += len(made); total > maxAlternatives && total > 10*len(it.groups) {
+				return fmt.Errorf("%s makes more than %d alternatives of the values", mod, maxAlternatives)
 			}
+			out = append(out, made...)
 		}
 		it.groups[i] = out
 	}
