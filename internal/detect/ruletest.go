@@ -56,6 +56,7 @@ const (
 	maxTestEvents = 100_000
 	maxTestDepth  = 100
 	maxTestNodes  = 1_000_000
+	maxMerges     = 8 // merge keys within merged maps
 )
 
 // testStart is the time of the first event of a case that gives none.
@@ -580,7 +581,12 @@ func resolveAlias(n *yaml.Node) *yaml.Node {
 }
 
 // members gives the keys of a map in order, merge keys (<<) included.
-func members(n *yaml.Node) ([]member, error) {
+func members(n *yaml.Node) ([]member, error) { return membersWithin(n, maxMerges) }
+
+func membersWithin(n *yaml.Node, depth int) ([]member, error) {
+	if depth == 0 {
+		return nil, errors.New("maps are merged too deep")
+	}
 	n = resolveAlias(n)
 	if n == nil || n.Kind != yaml.MappingNode {
 		return nil, errors.New("not a map")
@@ -594,10 +600,7 @@ func members(n *yaml.Node) ([]member, error) {
 				from = r.Content
 			}
 			for _, f := range from {
-				if f.Kind == yaml.AliasNode && slices.Contains(f.Alias.Content, k) {
-					return nil, errors.New("a map is merged into itself")
-				}
-				more, err := members(f)
+				more, err := membersWithin(f, depth-1)
 				if err != nil {
 					return nil, fmt.Errorf("<<: %w", err)
 				}
