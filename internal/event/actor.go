@@ -1,6 +1,7 @@
 package event
 
 import (
+	"hash/maphash"
 	"strings"
 )
 
@@ -324,14 +325,15 @@ func isInstanceID(s string) bool {
 	return true
 }
 
-// ActorCache remembers derived actors by the bytes of userIdentity, which repeat over a session. It is bounded and not
-// safe for concurrent use; the actors it gives are shared and must not be changed.
+// ActorCache remembers derived actors by a hash of userIdentity, which repeats over a session. It is bounded and not safe
+// for concurrent use; the actors it gives are shared and must not be changed. The zero value is ready.
 type ActorCache struct {
-	byIdentity map[string]*Actor
+	seed       maphash.Seed // chosen at random, so that no log can make identities collide
+	byIdentity map[uint64]*Actor
 }
 
-// maxCachedActors bounds the cache; beyond it starts anew. 8192 sessions cover the working set of a busy hour.
-const maxCachedActors = 8192
+// maxCachedActors bounds the cache; beyond it starts anew. It covers the sessions of a busy day.
+const maxCachedActors = 32768
 
 // Of returns the actor of e.
 func (c *ActorCache) Of(e *Event) *Actor {
@@ -346,13 +348,17 @@ func (c *ActorCache) Of(e *Event) *Actor {
 		a := e.Actor()
 		return &a
 	}
-	if a, ok := c.byIdentity[view(id.raw)]; ok {
+	if c.byIdentity == nil {
+		c.seed, c.byIdentity = maphash.MakeSeed(), make(map[uint64]*Actor)
+	}
+	key := maphash.Bytes(c.seed, id.raw)
+	if a, ok := c.byIdentity[key]; ok {
 		return a
 	}
-	if c.byIdentity == nil || len(c.byIdentity) >= maxCachedActors {
-		c.byIdentity = make(map[string]*Actor)
+	if len(c.byIdentity) >= maxCachedActors {
+		clear(c.byIdentity)
 	}
 	a := e.Actor()
-	c.byIdentity[string(id.raw)] = &a
+	c.byIdentity[key] = &a
 	return &a
 }
