@@ -495,7 +495,10 @@ func ledgerData(l *ledger.Report) *htmlLedgerData {
 	o, r := l.Objects, l.Records
 	out := &htmlLedgerData{Balanced: l.Balanced, Bytes: size(l.Bytes.Stored) + " stored, " + size(l.Bytes.Expanded) + " expanded", Problems: items(l.Problems)}
 	out.Files = terms(o.Listed, "listed", term{"read", o.Read, false}, term{"skipped", o.Skipped, false}, term{"failed", o.Failed, true})
-	out.Records = terms(r.Seen, "seen", term{"kept", r.Kept, false}, term{"duplicate", r.Duplicate, false}, term{"filtered", r.Filtered, false}, term{"rejected", r.Rejected, true}, term{"other", r.Other, false})
+	out.Records = terms(r.Seen, "seen", term{"kept", r.Kept, false}, term{"duplicate", r.Duplicate, false}, term{"filtered", r.Filtered, false}, term{"rejected", r.Rejected, true})
+	if r.Other > 0 {
+		out.Records = terms(r.Seen, "seen", term{"kept", r.Kept, false}, term{"duplicate", r.Duplicate, false}, term{"filtered", r.Filtered, false}, term{"rejected", r.Rejected, true}, term{"other", r.Other, false})
+	}
 	for _, s := range l.Skipped[:min(len(l.Skipped), htmlItems)] {
 		out.Skipped = append(out.Skipped, htmlTally{short(s.Reason), number(s.Count)})
 	}
