@@ -288,6 +288,9 @@ func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader) 
 	for _, p := range parts {
 		p.flush()
 		p.tally.Done()
+		if first.fatal == nil {
+			first.fatal = p.fatal
+		}
 	}
 	return first.settle(ctx, err)
 }
