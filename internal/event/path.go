@@ -13,6 +13,7 @@ type Path struct {
 	rest  int      // index in segs of the first segment behind the typed field
 	// joined[n] lists the keys that may stand for the first segments from n on: segs[n], segs[n]+"."+segs[n+1], …
 	joined [][]string
+	index  []int // the array index that each segment is, -1 for those that are none
 }
 
 // ParsePath compiles a dotted path. Every text is a path; an empty one finds nothing.
@@ -30,7 +31,12 @@ func ParsePath(text string) *Path {
 		}
 	}
 	p.joined = make([][]string, len(p.segs))
-	for i := range p.segs {
+	for i, seg := range p.segs {
+		at, err := strconv.Atoi(seg)
+		if err != nil || at < 0 {
+			at = -1
+		}
+		p.index = append(p.index, at)
 		for n := i + 1; n <= len(p.segs); n++ {
 			p.joined[i] = append(p.joined[i], strings.Join(p.segs[i:n], "."))
 		}
@@ -87,12 +93,11 @@ func walk(v Value, p *Path, n int, fn func(Value) bool, found *bool) bool {
 		}
 		return walk(val, p, n+used, fn, found)
 	case Array:
-		index, err := strconv.Atoi(p.segs[n])
-		isIndex := err == nil && index >= 0
+		index := p.index[n]
 		at, more := 0, true
 		v.Elements(func(el Value) bool {
 			switch {
-			case !isIndex:
+			case index < 0:
 				more = walk(el, p, n, fn, found)
 			case at == index:
 				more = walk(el, p, n+1, fn, found)

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,10 +81,11 @@ func sampleEvents(tb testing.TB) []*event.Event {
 	return out
 }
 
-func sigmaRules(tb testing.TB) []match.Expr {
+// rulesIn compiles the rules of the files that fit a pattern, none when there are none.
+func rulesIn(tb testing.TB, pattern string) []match.Expr {
 	tb.Helper()
 	var out []match.Expr
-	files, err := filepath.Glob(filepath.Join(sharedDir(), "rules/sigma/*/*.yml"))
+	files, err := filepath.Glob(pattern)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -149,11 +151,13 @@ func generated(tb testing.TB, n int) []match.Expr {
 func BenchmarkMatch(b *testing.B) {
 	events := sampleEvents(b)
 	one := generated(b, 1)
-	all := sigmaRules(b)
+	pack := rulesIn(b, "../../rules/*/*.yml")
+	published := rulesIn(b, filepath.Join(sharedDir(), "rules/sigma/*/*.yml"))
+	made := generated(b, 1000)
 	for _, c := range []struct {
 		name  string
 		rules []match.Expr
-	}{{"none", nil}, {"one", one}, {"sigma", all}, {"1000", generated(b, 1000)}, {"sigma+1000", append(generated(b, 1000), all...)}} {
+	}{{"none", nil}, {"one", one}, {"pack", pack}, {"sigma", published}, {"1000", made}, {"all", slices.Concat(pack, published, made)}} {
 		b.Run(c.name, func(b *testing.B) {
 			m := match.NewIndex(c.rules).NewMatcher()
 			var dst []int
@@ -170,17 +174,17 @@ func BenchmarkMatch(b *testing.B) {
 					i = 0
 				}
 			}
+			b.ReportMetric(float64(len(c.rules)), "rules")
 			b.ReportMetric(float64(candidates)/float64(len(events)), "candidates/event")
 			b.ReportMetric(float64(hits)/float64(len(events)), "matches/event")
 		})
 	}
 	b.Run("1000 one by one", func(b *testing.B) {
-		rules := generated(b, 1000)
 		var c match.Context
 		i := 0
 		for b.Loop() {
 			c.Reset(events[i])
-			for _, x := range rules {
+			for _, x := range made {
 				c.Match(x)
 			}
 			if i++; i == len(events) {

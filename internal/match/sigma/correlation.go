@@ -3,6 +3,7 @@ package sigma
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -66,6 +67,9 @@ func (p *parser) correlation(meta Meta, doc *mapping) ([]string, error) {
 		}
 	}
 	if err := c.condition(m.get("condition")); err != nil {
+		return nil, err
+	}
+	if err := c.checkFields(); err != nil {
 		return nil, err
 	}
 	if len(c.Rules) == 0 {
@@ -167,6 +171,20 @@ func parseTimespan(s string) (time.Duration, error) {
 		return 0, fmt.Errorf("timespan %q is not between 1s and 10y", s)
 	}
 	return time.Duration(n) * unit, nil
+}
+
+// checkFields bounds the fields that the correlation names.
+func (c *Correlation) checkFields() error {
+	fields := slices.Concat(c.GroupBy, c.Fields)
+	for _, of := range c.Aliases {
+		fields = slices.AppendSeq(fields, maps.Values(of))
+	}
+	for _, f := range fields {
+		if err := checkField(f); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (c *Correlation) temporal() bool { return c.Type == Temporal || c.Type == TemporalOrdered }
@@ -299,6 +317,8 @@ func (p *parser) aggregation(c *compiler, meta Meta, source LogSource, sels *sel
 			exprs = append(exprs, x)
 		}
 	} else if err := cor.aggregate(agg); err != nil {
+		return err
+	} else if err := cor.checkFields(); err != nil {
 		return err
 	}
 	base := meta.ID

@@ -102,6 +102,9 @@ func (c *compiler) item(key string, v any) (match.Expr, error) {
 	if isList && len(raw) == 0 {
 		raw = []any{nil} // an empty list: the field is null or missing
 	}
+	if err := checkField(field); err != nil {
+		return nil, err
+	}
 	it := item{field: field, single: len(raw) == 1}
 	for _, one := range raw {
 		val, err := plainValue(one)
@@ -191,4 +194,17 @@ func (it *item) anyOf(c *compiler, place *match.Place, vals []value) (match.Expr
 		xs = append(xs, match.Field(place, t))
 	}
 	return match.Or(xs...), nil
+}
+
+// Bounds of a field name.
+const (
+	maxField    = 1024 // bytes
+	maxSegments = 32
+)
+
+func checkField(name string) error {
+	if len(name) > maxField || strings.Count(name, ".") >= maxSegments {
+		return fmt.Errorf("a field name of more than %d bytes or %d segments", maxField, maxSegments)
+	}
+	return nil
 }

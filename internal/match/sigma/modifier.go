@@ -143,6 +143,9 @@ func (c *compiler) modify(mod string, v value) ([]value, error) {
 		if name == "" {
 			return nil, errors.New("fieldref to no field")
 		}
+		if err := checkField(name); err != nil {
+			return nil, err
+		}
 		return one(value{kind: isField, other: name, cased: v.cased}, nil)
 	case "base64":
 		s, err := v.bytes(mod)

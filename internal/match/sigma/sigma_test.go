@@ -428,7 +428,9 @@ func TestRefusals(t *testing.T) {
 		`'|hour': 5`:                           "needs a field",
 		`a|hour|contains: 5`:                   "contains after a part of time",
 		`a: {b: c}`:                            "a map where a value is expected",
-		`a: [[b]]`:                             "a list inside a list",
+		strings.Repeat("a.", 32) + `b: c`:      "32 segments",
+		`a|fieldref: ` + strings.Repeat("a.", 32): "32 segments",
+		`a: [[b]]`: "a list inside a list",
 	} {
 		_, reason := compile(t, "s:\n"+indent(item)+"condition: s")
 		if !strings.Contains(reason, want) {
