@@ -85,7 +85,7 @@ func (g *gateway) start(t testing.TB) {
 		done := make(chan error, 1)
 		go func() {
 			done <- embedgw.RunVersityGW(ctx, be, &embedgw.Config{
-				RootUserAccess: "tester", RootUserSecret: "testersecret", Ports: []string{addr}, Quiet: true, KeepAlive: true,
+				RootUserAccess: "tester", RootUserSecret: "testersecret", Ports: []string{addr}, Quiet: true,
 				MaxConnections: 1000, MaxRequests: 1000, MultipartMaxParts: 10000, HealthPath: "/health",
 			})
 		}()

@@ -19,8 +19,8 @@ import (
 
 const (
 	listers = 16 // listings at once
-	// Outside of the layout folders are looked into one by one to find it, as long as there are few: up to probeFan in a
-	// folder, probeDepth deep, probeMax in all. Everything else is listed from end to end.
+	// Outside of the layout folders are looked into one by one to find it, as long as there are few: probeFan in a folder,
+	// probeDepth deep, probeMax in all. Otherwise a folder is listed from end to end with everything below it.
 	probeFan   = 200
 	probeDepth = 6
 	probeMax   = 1000
@@ -168,7 +168,7 @@ func (l *listing) do(ctx context.Context, t task) error {
 	if !t.flat {
 		in.Delimiter = aws.String("/")
 	}
-	probe := !t.flat && t.prefix != l.prefix && source.ParseFolder(t.prefix).Level == source.LevelNone
+	probe := !t.flat && source.ParseFolder(t.prefix).Level == source.LevelNone && (t.prefix == "" || strings.HasSuffix(t.prefix, "/"))
 	var lastKey, lastFolder order
 	for page := 0; ; page++ {
 		out, err := l.client.ListObjectsV2(ctx, in)
@@ -176,7 +176,7 @@ func (l *listing) do(ctx context.Context, t task) error {
 			return fmt.Errorf("list %s: %w", l.name(t.prefix), explain(err))
 		}
 		more := aws.ToBool(out.IsTruncated)
-		if probe && page == 0 && (more || len(out.CommonPrefixes) > probeFan) {
+		if probe && page == 0 && !l.mayProbe(out) {
 			l.add(task{prefix: t.prefix, flat: true})
 			return nil
 		}
@@ -213,6 +213,19 @@ func (l *listing) do(ctx context.Context, t task) error {
 		}
 		in.ContinuationToken = &token
 	}
+}
+
+// mayProbe decides whether the folders of a folder outside of the layout are looked into.
+func (l *listing) mayProbe(out *awss3.ListObjectsV2Output) bool {
+	for _, p := range out.CommonPrefixes {
+		if source.ParseFolder(aws.ToString(p.Prefix)).Level != source.LevelNone {
+			return true // here is the layout
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.probes += len(out.CommonPrefixes)
+	return !aws.ToBool(out.IsTruncated) && len(out.CommonPrefixes) <= probeFan && l.probes <= probeMax
 }
 
 // order checks that keys come in order.
@@ -313,10 +326,7 @@ func (l *listing) folder(prefix string, depth int) task {
 	f := source.ParseFolder(prefix)
 	switch f.Level {
 	case source.LevelNone:
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.probes++
-		return task{prefix: prefix, depth: depth, flat: depth > probeDepth || l.probes > probeMax}
+		return task{prefix: prefix, depth: depth, flat: depth > probeDepth}
 	case source.LevelMonth: // by day only where the selection begins or ends
 		day := func(at time.Time) string {
 			d := f

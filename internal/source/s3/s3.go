@@ -7,6 +7,7 @@
 package s3
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +24,7 @@ import (
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	"github.com/aws/smithy-go/logging"
 
 	"spoor/internal/source"
 	"spoor/internal/source/archive"
@@ -47,6 +49,7 @@ type Options struct {
 	Limits archive.Limits
 
 	tweak func(*awss3.Options) // for tests
+	stall time.Duration        // for tests
 }
 
 // DefaultParallel is how many objects are read at once: small ones wait for the network most of the time.
@@ -104,7 +107,7 @@ func New(ctx context.Context, bucket, prefix string, opts Options) (*Source, err
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = 128, 64
 		t.ResponseHeaderTimeout = stall
 	})
-	load := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithRetryMaxAttempts(attempts)}
+	load := []func(*config.LoadOptions) error{config.WithHTTPClient(client), config.WithRetryMaxAttempts(attempts), config.WithLogger(logging.Nop{})}
 	if opts.Profile != "" {
 		load = append(load, config.WithSharedConfigProfile(opts.Profile))
 	}
@@ -227,7 +230,7 @@ func (s *Source) Open(ctx context.Context, obj source.Object, read func(obj sour
 	if err != nil {
 		return fmt.Errorf("open %s: %w", obj.Name, err)
 	}
-	b := &body{ctx: ctx, client: client, name: obj.Name, in: awss3.GetObjectInput{Bucket: &s.bucket, Key: &key, RequestPayer: s.payer()}, size: obj.Size}
+	b := &body{ctx: ctx, client: client, name: obj.Name, in: awss3.GetObjectInput{Bucket: &s.bucket, Key: &key, RequestPayer: s.payer()}, size: obj.Size, stall: cmp.Or(s.opts.stall, stall)}
 	if err := b.open(); err != nil {
 		return fmt.Errorf("open %s: %w", obj.Name, explain(err))
 	}
@@ -242,6 +245,7 @@ type body struct {
 	name   string
 	in     awss3.GetObjectInput
 	size   int64 // as the store says, -1 when it does not
+	stall  time.Duration
 	at     int64
 	tries  int
 
@@ -287,7 +291,7 @@ func (b *body) Read(p []byte) (int, error) {
 		if b.broken != nil {
 			return 0, b.broken
 		}
-		idle := time.AfterFunc(stall, b.cancel)
+		idle := time.AfterFunc(b.stall, b.cancel)
 		n, err := b.rc.Read(p)
 		idle.Stop()
 		b.at += int64(n)
