@@ -15,12 +15,12 @@ import (
 const (
 	// DefaultMaxFindings is the most groups (rule, actor, account) that are kept. Beyond it whole groups are left out, low
 	// levels first, chosen by a hash of the group and not by order; what they held is counted.
-	DefaultMaxFindings = 50_000
+	DefaultMaxFindings = 20_000
 	// TallyExact is the most distinct values of one tally that are counted. Beyond it every second value, chosen by hash, is
 	// left out, and again: counts that are shown stay exact, but a frequent value may be missing.
 	TallyExact = 1024
 
-	shardTallyValues = 1 << 20 // distinct values over all tallies of a shard; beyond it TallyExact is halved
+	shardTallyValues = 1 << 18 // distinct values over all tallies of a shard; beyond it TallyExact is halved
 	smallTally       = 12      // values that are searched one by one
 )
 

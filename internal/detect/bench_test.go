@@ -17,7 +17,7 @@ func benchEvents(b *testing.B, n int, name string, share int) []*event.Event {
 	calls := []string{"DescribeInstances", "GetObject", "AssumeRole", "Decrypt", "PutObject", "DescribeVolumes", "GetCallerIdentity", "ListBuckets"}
 	var recs []rec
 	for i := range n {
-		r := rec{at: time.Duration(i) * time.Second / 4, name: calls[rng.IntN(len(calls))], user: fmt.Sprint("role", rng.IntN(200)), session: fmt.Sprint("s", rng.IntN(2000)),
+		r := rec{at: time.Duration(i) * time.Second / 4, name: calls[rng.IntN(len(calls))], user: fmt.Sprint("role", rng.IntN(200)), session: fmt.Sprint("s", rng.IntN(4)),
 			ip: fmt.Sprint("10.0.0.", rng.IntN(200)), params: `{"bucketName":"bucket-7","key":"` + strings.Repeat("k", 60) + `"}`}
 		if share > 0 && i%share == 0 {
 			r.name = name

@@ -16,7 +16,7 @@ import (
 // The bounds of correlation findings.
 const (
 	ContributingCap = 1000    // contributing events of which a finding keeps the ids and which its tallies count
-	maxCaseParts    = 1 << 20 // contributing events kept over all findings; beyond it a finding keeps EventCap
+	maxCaseParts    = 1 << 18 // contributing events kept over all findings; beyond it a finding keeps EventCap
 )
 
 // cases gathers the firings of correlations into findings, one per rule and group. It belongs to one goroutine.

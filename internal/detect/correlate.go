@@ -18,6 +18,7 @@ const (
 	maxKeyText   = 1 << 10 // bytes of one group value; longer ones are cut
 	maxParts     = 100     // events that a firing passes on to the correlation that consumes it
 	maxDelayed   = 200_000 // entries held back for one correlation; beyond it the earliest goes on early
+	maxEntries   = 500_000 // entries and groups that all correlations hold together, see window.Budget
 	maxFloatText = 64
 )
 
@@ -191,8 +192,11 @@ type correlator struct {
 // newCorrelator runs the correlations of rs and tells of their firings, those of correlations that do not alert included.
 func newCorrelator(rs *Ruleset, fired func(*correlation, *window.Firing), joined func(*correlation, string, *window.Entry)) *correlator {
 	k := &correlator{rs: rs, fired: fired, joined: joined, delayed: make([]delayedEntries, len(rs.correlations))}
+	budget := &window.Budget{Max: maxEntries, Sets: len(rs.correlations)}
 	for i, c := range rs.correlations {
-		k.sets = append(k.sets, window.New(c.spec, func(f *window.Firing) { k.fire(c, f) },
+		spec := c.spec
+		spec.Shared = budget
+		k.sets = append(k.sets, window.New(spec, func(f *window.Firing) { k.fire(c, f) },
 			func(key string, e *window.Entry) { k.joined(c, key, e) }))
 		if c.delay > 0 || c.spec.JudgedAtEnd() {
 			k.timed = append(k.timed, i)

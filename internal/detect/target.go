@@ -17,14 +17,13 @@ var targetKeys = [...]string{
 }
 
 // targetRank gives the place of a key in targetKeys.
-func targetRank(key string) int {
+var targetRank = func() map[string]int {
+	m := make(map[string]int, len(targetKeys))
 	for i, k := range targetKeys {
-		if len(k) == len(key) && k == key {
-			return i
-		}
+		m[k] = i
 	}
-	return len(targetKeys)
-}
+	return m
+}()
 
 // maxTargets bounds the targets taken from one event.
 const maxTargets = 100
@@ -67,7 +66,7 @@ func targets(e *event.Event, fn func(text string)) {
 			}
 			return n == 0
 		}
-		if r := targetRank(k); r < rank {
+		if r, ok := targetRank[k]; ok && r < rank {
 			best, rank = v, r
 		}
 		return true

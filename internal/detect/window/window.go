@@ -4,7 +4,7 @@
 //
 // A [Set] is all the windows of one rule, one per group key. It reads no clock: time comes from the entries and from
 // [Set.Advance], so the same entries in the same order always give the same firings. Its memory is bounded by
-// [Spec.MaxGroups] and [Spec.MaxEntries] whatever the input.
+// [Spec.MaxGroups], [Spec.MaxEntries] and [Spec.Shared] whatever the input.
 //
 // There are two ways to judge, chosen by the condition:
 //
@@ -77,8 +77,9 @@ func (c Cond) holds(q float64) bool {
 // The bounds that a zero [Spec] member stands for.
 const (
 	DefaultMaxGroups  = 100_000 // groups of one rule; the least recently touched goes first
-	DefaultMaxEntries = 500_000 // entries held by one rule over all its groups; whole groups go, least recently touched first
-	EntryCap          = 1000    // entries held by one group; counts go on beyond it
+	DefaultMaxEntries = 500_000 // entries, times and values held by one rule over all its groups; whole groups go, least recently touched first
+	EntryCap          = 1000    // most entries held by one group; counts go on beyond it
+	fewEntries        = 250     // entries held by a group whose condition does not need more
 	DistinctCap       = 10_000  // distinct values of a group counted exactly; beyond it the number is an estimate
 	NumberCap         = 10_000  // numbers of a group kept for percentile, minimum and maximum; beyond it every other one
 	bucketCap         = 8192    // distinct times of a group counted exactly
@@ -100,6 +101,30 @@ type Spec struct {
 	Percent    float64 // 0 to 100, for Percentile
 	MaxGroups  int
 	MaxEntries int
+	Shared     *Budget // with other sets, or nil
+}
+
+// Budget bounds what several sets hold together. A set that holds more than its share gives up groups while the sum is
+// above Max; the sum stays below twice Max.
+type Budget struct {
+	Max  int // entries, times and values; a group counts as one
+	Sets int // that share it
+	held int
+}
+
+// entryCap is how many entries a group holds: what its condition counts, as far as EntryCap allows.
+func (s *Spec) entryCap() int {
+	n := fewEntries
+	if s.Kind == Count {
+		for _, c := range s.Conds {
+			if c.Value < EntryCap {
+				n = max(n, int(c.Value)+1)
+			} else {
+				n = EntryCap
+			}
+		}
+	}
+	return min(n, EntryCap)
 }
 
 // Entry is one event as a window sees it.
@@ -129,11 +154,11 @@ type Firing struct {
 	Key         string
 	Time        int64 // of the last entry
 	First, Last int64
-	Count       int64   // entries in the window, those beyond EntryCap included
+	Count       int64   // entries in the window, those that are not held included
 	Value       float64 // the measured quantity
 	Approximate bool    // Value is an estimate: more than DistinctCap values
 	Refs        uint64  // references that occurred
-	Entries     []Entry // by time and arrival; the first and the last of those in the window when there are more than EntryCap
+	Entries     []Entry // by time and arrival; the first and the last of those in the window when there are too many to hold
 }
 
 // Stats counts what a set could not do.
@@ -153,7 +178,8 @@ type Set struct {
 	groups map[string]*group
 	head   *group // least recently touched
 	tail   *group
-	held   int // entries over all groups
+	held   int // weight of all groups
+	cap    int // entries of one group
 	ends   deadlines
 	stats  Stats
 }
@@ -167,7 +193,7 @@ func New(spec Spec, fire func(*Firing), join func(key string, e *Entry)) *Set {
 	if spec.MaxEntries <= 0 {
 		spec.MaxEntries = DefaultMaxEntries
 	}
-	return &Set{spec: spec, span: int64(spec.Span), atEnd: spec.JudgedAtEnd(), fire: fire, join: join, groups: map[string]*group{}}
+	return &Set{spec: spec, span: int64(spec.Span), atEnd: spec.JudgedAtEnd(), cap: spec.entryCap(), fire: fire, join: join, groups: map[string]*group{}}
 }
 
 // JudgedAtEnd reports whether the rule is judged when a window ends, not when an entry comes.
@@ -204,6 +230,7 @@ type group struct {
 	numbers    *numbers
 	seen       []int64 // Temporal: latest time of each reference
 	chain      chain   // Ordered
+	weight     int     // entries, times and values held
 	index      int     // in the heap of deadlines, for windows judged at their end
 }
 
@@ -233,7 +260,7 @@ func (s *Set) Add(key string, e Entry) {
 		s.slide(g)
 	}
 	s.put(g, e)
-	s.bound()
+	s.bound(g)
 	if !s.atEnd {
 		s.judge(g, &e)
 	}
@@ -247,7 +274,7 @@ func (s *Set) addLate(g *group, e Entry) {
 		return
 	}
 	s.put(g, e)
-	s.bound()
+	s.bound(g)
 	if !s.atEnd {
 		s.judge(g, &e)
 	}
@@ -309,9 +336,7 @@ func (s *Set) expireOld(t int64) {
 
 // put lays an entry into the state of its group.
 func (s *Set) put(g *group, e Entry) {
-	before := len(g.entries)
-	g.hold(e)
-	s.held += len(g.entries) - before
+	g.hold(e, s.cap)
 	b := bucket{time: e.Time, n: 1}
 	for _, v := range e.Numbers {
 		b.sum.add(v)
@@ -364,7 +389,6 @@ func (s *Set) slide(g *group) {
 		n++
 	}
 	if n > 0 {
-		s.held -= n
 		g.entries = append(g.entries[:0], g.entries[n:]...)
 		clear(g.entries[len(g.entries):cap(g.entries)])
 	}
@@ -470,10 +494,10 @@ func inOrder(entries []Entry, want uint64) bool {
 
 // hold keeps an entry in time order. When the group is full, the newest takes the place of the one before it, or of one
 // in the middle where that one would be lost as the only one of its kind: the first and the last of a flood stay.
-func (g *group) hold(e Entry) {
+func (g *group) hold(e Entry, limit int) {
 	n := len(g.entries)
 	if n > 0 && e.Time < g.entries[n-1].Time {
-		if n >= EntryCap {
+		if n >= limit {
 			return
 		}
 		i := n
@@ -486,7 +510,7 @@ func (g *group) hold(e Entry) {
 		return
 	}
 	switch {
-	case n < EntryCap:
+	case n < limit:
 		g.entries = append(g.entries, e)
 	case g.entries[n-1].Refs == e.Refs:
 		g.entries[n-1] = e
@@ -507,6 +531,9 @@ func (s *Set) newGroup(key string, t int64) *group {
 	}
 	s.tail = g
 	s.groups[key] = g
+	if s.spec.Shared != nil {
+		s.spec.Shared.held++
+	}
 	if s.atEnd {
 		heap.Push(&s.ends, g)
 	}
@@ -540,17 +567,50 @@ func (s *Set) drop(g *group) {
 	s.unlink(g)
 	g.prev, g.next = nil, nil
 	delete(s.groups, g.key)
-	s.held -= len(g.entries)
+	s.count(-g.weight)
+	if s.spec.Shared != nil {
+		s.spec.Shared.held--
+	}
 	if g.index >= 0 && s.atEnd {
 		heap.Remove(&s.ends, g.index)
 	}
 }
 
+// weigh notes what a group holds now.
+func (s *Set) weigh(g *group) {
+	n := len(g.entries) + len(g.buckets)
+	if g.distinct != nil {
+		n += len(g.distinct.at)
+	}
+	if g.numbers != nil {
+		n += len(g.numbers.byTime)
+	}
+	s.count(n - g.weight)
+	g.weight = n
+}
+
 // bound gives up the least recently touched groups until the bounds hold. The group just touched stays.
-func (s *Set) bound() {
-	for (len(s.groups) > s.spec.MaxGroups || s.held > s.spec.MaxEntries) && s.head != s.tail {
+func (s *Set) bound(g *group) {
+	s.weigh(g)
+	for s.over() && s.head != s.tail {
 		s.drop(s.head)
 		s.stats.Evicted++
+	}
+}
+
+func (s *Set) over() bool {
+	if len(s.groups) > s.spec.MaxGroups || s.held > s.spec.MaxEntries {
+		return true
+	}
+	b := s.spec.Shared
+	return b != nil && b.held > b.Max && s.held+len(s.groups) > b.Max/max(b.Sets, 1)
+}
+
+// count notes that n more entries are held.
+func (s *Set) count(n int) {
+	s.held += n
+	if s.spec.Shared != nil {
+		s.spec.Shared.held += n
 	}
 }
 

@@ -180,6 +180,37 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+func TestSharedBudget(t *testing.T) {
+	t.Parallel()
+	budget := &Budget{Max: 1000, Sets: 2}
+	spec := Spec{Kind: Count, Span: time.Hour, Refs: 1, Conds: []Cond{{GTE, 1 << 40}}, Shared: budget}
+	small, large := New(spec, func(*Firing) {}, nil), New(spec, func(*Firing) {}, nil)
+	for i := range 100 {
+		small.Add(fmt.Sprint(i), Entry{Time: int64(i)})
+	}
+	for i := range 5000 {
+		large.Add(fmt.Sprint(i), Entry{Time: int64(i)})
+	}
+	if small.Stats().Evicted != 0 || small.Groups() != 100 || large.Groups() != 233 || budget.held > 1000 || budget.held < 990 {
+		t.Errorf("%d and %d groups, %d held", small.Groups(), large.Groups(), budget.held)
+	}
+	small.Flush()
+	large.Advance(int64(3 * time.Hour))
+	if budget.held != 0 {
+		t.Errorf("%d held of nothing", budget.held)
+	}
+}
+
+// A count holds what its condition counts.
+func TestEntryCap(t *testing.T) {
+	t.Parallel()
+	for want, value := range map[int]float64{fewEntries: 10, 601: 600, EntryCap: 5000} {
+		if got := (&Spec{Kind: Count, Conds: []Cond{{GTE, value}}}).entryCap(); got != want {
+			t.Errorf("%g: %d, want %d", value, got, want)
+		}
+	}
+}
+
 // A flood keeps the count exact and holds the first entries, the last one, and the one of another kind.
 func TestFlood(t *testing.T) {
 	t.Parallel()
@@ -190,7 +221,7 @@ func TestFlood(t *testing.T) {
 		s.Add("k", Entry{Time: int64(i) * int64(time.Millisecond), ID: fmt.Sprint(i), Refs: 1})
 	}
 	s.Add("k", Entry{Time: int64(time.Minute), ID: "end", Refs: 2})
-	if got.Count != n+1 || len(got.Entries) != EntryCap || got.Entries[0].ID != "0" || got.Entries[EntryCap-1].ID != "end" || got.Entries[10].ID != "10" {
+	if got.Count != n+1 || len(got.Entries) != fewEntries || got.Entries[0].ID != "0" || got.Entries[fewEntries-1].ID != "end" || got.Entries[10].ID != "10" {
 		t.Errorf("count %d, %d entries", got.Count, len(got.Entries))
 	}
 }
