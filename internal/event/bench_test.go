@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"io"
@@ -75,6 +76,20 @@ func BenchmarkRead(b *testing.B) {
 	buf := make([]byte, 256<<10)
 	run("gunzip", func(*Decoder) error {
 		if err := gz.Reset(bytes.NewReader(packed)); err != nil {
+			return err
+		}
+		for {
+			if _, err := gz.Read(buf); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+	})
+	br := bufio.NewReaderSize(nil, 64<<10)
+	run("gunzip-bufio", func(*Decoder) error {
+		br.Reset(bytes.NewReader(packed))
+		if err := gz.Reset(br); err != nil {
 			return err
 		}
 		for {

@@ -93,12 +93,13 @@ var (
 type Decoder struct {
 	lim Limits
 
-	in   *bufio.Reader
-	raw  counter // under in: compressed bytes
-	gz   *gzip.Reader
-	zs   *zstd.Decoder
-	text io.Reader
-	read int64 // bytes taken from text
+	raw    counter // what the input gave
+	packed []byte
+	mem    bytes.Reader // over packed
+	gz     *gzip.Reader
+	zs     *zstd.Decoder
+	text   io.Reader
+	read   int64 // bytes taken from text
 
 	buf      []byte
 	pos, end int   // buf[pos:end] is the window; pos is where the current item starts
@@ -199,21 +200,58 @@ func (c *counter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// open finds the compression by content and sets text.
-func (d *Decoder) open(r io.Reader) error {
+// byteSource is what decompressors read without a buffer of their own.
+type byteSource interface {
+	io.Reader
+	io.ByteReader
+}
+
+// wholeInput is the largest input that is held whole in its stored form: decompression is faster out of memory.
+const wholeInput = 4 << 20
+
+// stored gives the stored bytes and the first of them.
+func (d *Decoder) stored(r io.Reader) (in byteSource, head []byte, err error) {
 	d.raw.r = r
 	d.raw.n.Store(0)
-	if d.in == nil {
-		d.in = bufio.NewReaderSize(&d.raw, 64<<10)
-	} else {
-		d.in.Reset(&d.raw)
+	if d.packed == nil {
+		d.packed = make([]byte, 64<<10)
 	}
-	in := d.in
-	for layer := 0; ; layer++ {
-		head, err := in.Peek(4)
-		if err != nil && err != io.EOF {
-			return err
+	n := 0
+	for {
+		k, err := d.raw.Read(d.packed[n:])
+		n += k
+		if err == io.EOF {
+			d.mem.Reset(d.packed[:n])
+			return &d.mem, d.packed[:min(n, 4)], nil
 		}
+		if err != nil && n < 4 {
+			return nil, nil, err
+		}
+		if err != nil || n == wholeInput {
+			rest := io.Reader(&d.raw)
+			if err != nil {
+				rest = errReader{err}
+			}
+			return bufio.NewReaderSize(io.MultiReader(bytes.NewReader(d.packed[:n]), rest), 64<<10), d.packed[:4], nil
+		}
+		if n == len(d.packed) {
+			d.packed = append(d.packed, make([]byte, min(len(d.packed), wholeInput-len(d.packed)))...)
+		}
+	}
+}
+
+// errReader gives its error.
+type errReader struct{ err error }
+
+func (e errReader) Read([]byte) (int, error) { return 0, e.err }
+
+// open finds the compression by content and sets text.
+func (d *Decoder) open(r io.Reader) error {
+	in, head, err := d.stored(r)
+	if err != nil {
+		return err
+	}
+	for layer := 0; ; layer++ {
 		var next io.Reader
 		switch {
 		case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
@@ -264,14 +302,18 @@ func (d *Decoder) open(r io.Reader) error {
 			d.end, d.eof, d.rerr, d.read = 0, false, nil, 0
 		}
 		d.sink.Note(NoteLayers)
-		in = bufio.NewReader(next)
+		br := bufio.NewReader(next)
+		if head, err = br.Peek(4); err != nil && err != io.EOF {
+			return err
+		}
+		in = br
 	}
 }
 
 // gzipText reads gzip members up to the end of the input and lets zero padding behind the last one pass.
 type gzipText struct {
 	r  *gzip.Reader
-	in *bufio.Reader
+	in io.ByteReader
 	d  *Decoder
 }
 
