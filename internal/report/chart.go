@@ -150,6 +150,12 @@ func (c *chart) bars(hours []hunt.HourCount, first time.Time, span float64) {
 	start := first.Truncate(time.Hour).Unix()
 	total := (span + float64(first.Unix()-start)) / 3600
 	each := int64(max(math.Ceil(total/chartBars), 1))
+	for _, nice := range [...]int64{1, 2, 3, 4, 6, 8, 12, 24, 48, 72, 96, 7 * 24, 10 * 24, 14 * 24, 30 * 24, 60 * 24, 91 * 24, 182 * 24, 365 * 24} {
+		if nice >= each {
+			each = nice
+			break
+		}
+	}
 	type sum struct{ count, failed int64 }
 	sums := map[int64]sum{}
 	most := int64(0)
@@ -170,7 +176,9 @@ func (c *chart) bars(hours []hunt.HourCount, first time.Time, span float64) {
 	c.Most = number(most)
 	c.Each = "an hour"
 	switch {
-	case each >= 48 && each%24 == 0:
+	case each == 24:
+		c.Each = "a day"
+	case each > 24 && each%24 == 0:
 		c.Each = plural(each/24, "day")
 	case each > 1:
 		c.Each = plural(each, "hour")
@@ -198,32 +206,45 @@ func (c *chart) bars(hours []hunt.HourCount, first time.Time, span float64) {
 	}
 }
 
-// ticks labels the time axis with at most nine round times.
+// ticks labels the time axis with at most ten round times: of the clock up to two weeks apart, else of the calendar.
 func (c *chart) ticks(first, last time.Time, span float64, at func(time.Time) float64) {
-	const day = 86400
-	layout := "Jan 2 15:04"
-	step := int64(0)
-	for _, s := range [...]int64{60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, day, 2 * day, 7 * day, 14 * day, 30 * day, 91 * day, 365 * day, 3650 * day} {
-		if step = s; span/float64(s) <= 9 {
-			break
-		}
-	}
-	switch {
-	case step >= 30*day:
-		layout = "Jan 2006"
-	case step >= day:
-		layout = "Mon Jan 2"
-	}
-	t := first.Unix() - first.Unix()%step
-	for n := 0; t <= last.Unix() && n < 100; t, n = t+step, n+1 {
-		if t < first.Unix() {
-			continue
-		}
-		u := time.Unix(t, 0).UTC()
-		x, anchor := round(at(u)), "middle"
+	const most, day = 9, 86400
+	add := func(t time.Time, layout string) {
+		x, anchor := round(at(t)), "middle"
 		if x > chartRight-40 {
 			anchor = "end"
 		}
-		c.Ticks = append(c.Ticks, tick{x, u.Format(layout), anchor})
+		c.Ticks = append(c.Ticks, tick{x, t.Format(layout), anchor})
+	}
+	for _, step := range [...]int64{60, 300, 900, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, day, 2 * day, 7 * day, 14 * day} {
+		if span/float64(step) > most {
+			continue
+		}
+		layout := "Jan 2 15:04"
+		if step >= day {
+			layout = "Mon Jan 2"
+		}
+		for t := (first.Unix() + step - 1) / step * step; t <= last.Unix(); t += step {
+			add(time.Unix(t, 0).UTC(), layout)
+		}
+		return
+	}
+	for _, months := range [...]int{1, 2, 3, 6, 12, 24, 60, 120, 600, 6000, 60000} {
+		if span/float64(months)/(30.4*day) > most {
+			continue
+		}
+		layout := "Jan 2006"
+		if months >= 12 {
+			layout = "2006"
+		}
+		n := (first.UTC().Year()*12 + int(first.UTC().Month()) - 1 + months) / months * months
+		for {
+			t := time.Date(n/12, time.Month(n%12+1), 1, 0, 0, 0, 0, time.UTC)
+			if t.After(last) {
+				return
+			}
+			add(t, layout)
+			n += months
+		}
 	}
 }

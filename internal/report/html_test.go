@@ -260,6 +260,22 @@ func TestHTMLChartTakesAnyTime(t *testing.T) {
 			}
 		}
 	})
+	for name, length := range map[string]time.Duration{"minute": time.Minute, "hour": time.Hour, "day": 24 * time.Hour, "month": 31 * 24 * time.Hour, "years": 12 * 366 * 24 * time.Hour, "centuries": 250 * 366 * 24 * time.Hour} {
+		res := quiet()
+		res.Last = res.First.Add(length)
+		ticks, bars := 0, 0
+		elements(t, render(t, "html", res, report.Options{}), func(n *html.Node) {
+			switch attr(n, "class") {
+			case "grid":
+				ticks++
+			case "all":
+				bars++
+			}
+		})
+		if ticks > 10 || ticks < 1 && length > time.Minute || bars > 0 {
+			t.Errorf("%s: %d ticks, %d bars", name, ticks, bars)
+		}
+	}
 	one := quiet()
 	one.First, one.Last = start, start
 	if !bytes.Contains(render(t, "html", one, report.Options{}), []byte("<svg class=\"chart\"")) {

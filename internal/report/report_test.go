@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -121,8 +122,10 @@ func TestTableFitsTheScreen(t *testing.T) {
 	t.Parallel()
 	res := incident(t)
 	many := *res
-	for range 12 {
-		many.Findings = append(many.Findings, res.Findings[0])
+	for i := range 12 {
+		f := res.Findings[0]
+		f.Rule.ID = fmt.Sprint("rule ", i)
+		many.Findings = append(many.Findings, f)
 	}
 	for _, c := range []struct{ height, findings int }{{0, 10}, {60, 5}, {20, 3}} {
 		out := render(t, "table", &many, report.Options{Height: c.height})
@@ -133,6 +136,25 @@ func TestTableFitsTheScreen(t *testing.T) {
 		if lines := bytes.Count(out, []byte("\n")); c.height >= 60 && lines > c.height {
 			t.Errorf("height %d: %d lines", c.height, lines)
 		}
+	}
+}
+
+// What one rule found of many actors takes one place in the table.
+func TestTableGroupsByRule(t *testing.T) {
+	t.Parallel()
+	res := *incident(t)
+	for i := range 30 {
+		f := res.Findings[1]
+		f.ID = fmt.Sprintf("%016x", i)
+		f.Actor.Name = fmt.Sprint("user-", i)
+		res.Findings = append(res.Findings, f)
+	}
+	out := string(render(t, "table", &res, report.Options{}))
+	if n := strings.Count(out, "\nHIGH "); n != 1 {
+		t.Errorf("%d places for one rule:\n%s", n, out)
+	}
+	if want := "30 more of it: user user-0 ×1 [0000000000000000]"; !strings.Contains(out, want) {
+		t.Errorf("no %q in\n%s", want, out)
 	}
 }
 

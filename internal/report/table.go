@@ -216,7 +216,41 @@ func reasons(rs []ledger.ReasonCount, show int) string {
 	return strings.Join(parts, ", ")
 }
 
-// findings prints the first findings with three lines each, then what is left in one.
+// byRule puts together what the same rule found at the same level, so that one busy rule does not push the others off
+// the screen. Groups stand where their first finding does.
+func byRule(fs []*detect.Finding) [][]*detect.Finding {
+	type key struct {
+		rule, title string
+		level       detect.Level
+	}
+	index := map[key]int{}
+	var out [][]*detect.Finding
+	for _, f := range fs {
+		k := key{f.Rule.ID, f.Rule.Title, f.Level}
+		at, ok := index[k]
+		if !ok {
+			at = len(out)
+			index[k] = at
+			out = append(out, nil)
+		}
+		out[at] = append(out[at], f)
+	}
+	return out
+}
+
+// also names the further findings of a rule, with what to pass to --explain.
+func (p *printer) also(fs []*detect.Finding) {
+	if len(fs) == 0 {
+		return
+	}
+	parts := make([]string, len(fs))
+	for i, f := range fs {
+		parts[i] = fmt.Sprintf("%s ×%s [%s]", safetext.Middle(actorPhrase(f.Actor), 40), number(f.Count), safetext.Terminal(f.ID, 16))
+	}
+	p.wrap(span{}, 10, fmt.Sprintf("%s more of it: %s", number(len(fs)), list(parts, 3)), dim, 3)
+}
+
+// findings prints the first findings with a few lines each, then what is left in one.
 func (p *printer) findings(res *hunt.Result, opts Options) {
 	p.blank()
 	n := levelCounts(res.Findings)
@@ -243,9 +277,14 @@ func (p *printer) findings(res *hunt.Result, opts Options) {
 			quiet = append(quiet, f)
 		}
 	}
+	groups := byRule(loud)
 	show := 0
-	for _, f := range loud[:opts.limit(len(loud))] {
-		text := p.capture(func() { p.blank(); p.finding(f) })
+	for _, g := range groups[:opts.limit(len(groups))] {
+		text := p.capture(func() {
+			p.blank()
+			p.finding(g[0])
+			p.also(g[1:])
+		})
 		// Below the findings there are up to twelve lines; on a small screen the worst three are shown even so.
 		if opts.Height > 0 && show >= 3 && p.lines+strings.Count(text, "\n")+12 > opts.Height {
 			break
@@ -253,7 +292,7 @@ func (p *printer) findings(res *hunt.Result, opts Options) {
 		p.write(text)
 		show++
 	}
-	if left := loud[show:]; len(left) > 0 {
+	if left := slices.Concat(groups[show:]...); len(left) > 0 {
 		p.blank()
 		p.wrap(span{}, 0, fmt.Sprintf("%s more, not shown: %s", number(len(left)), titles(left, 4)), dim, 2)
 	}

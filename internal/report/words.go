@@ -68,7 +68,7 @@ func size(n int64) string {
 	}
 }
 
-// duration writes the two largest units.
+// duration writes the two largest units, or years.
 func duration(d time.Duration) string {
 	switch {
 	case d < time.Second:
@@ -79,6 +79,9 @@ func duration(d time.Duration) string {
 		return fmt.Sprintf("%d min %d s", int(d.Minutes()), int(d.Seconds())%60)
 	case d < 24*time.Hour:
 		return fmt.Sprintf("%d h %d min", int(d.Hours()), int(d.Minutes())%60)
+	}
+	if days := int(d.Hours()) / 24; days >= 730 {
+		return fmt.Sprintf("%.1f years", float64(days)/365.25)
 	}
 	return fmt.Sprintf("%s %d h", plural(int(d.Hours())/24, "day"), int(d.Hours())%24)
 }
@@ -240,7 +243,7 @@ func what(f *detect.Finding) string {
 	default:
 		fmt.Fprintf(&b, "; %s failed", number(f.Denied))
 	}
-	if e := values(f.Errors); len(e) > 0 && f.Denied > 0 {
+	if e := values(f.Errors); len(e) > 0 && f.Denied > 0 && f.Observed == "" {
 		fmt.Fprintf(&b, " (%s)", list(capped(e, 60), 2))
 	}
 	return b.String()
