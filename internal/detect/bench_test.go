@@ -11,17 +11,16 @@ import (
 	"spoor/rules"
 )
 
-// benchEvents are ordinary calls by many sessions; one of share is the call that is given.
-func benchEvents(b *testing.B, n int, name string, share int) []*event.Event {
+// benchEvents are ordinary calls by many sessions.
+func benchEvents(b testing.TB, n int) []*event.Event {
 	rng := rand.New(rand.NewPCG(1, 2))
-	calls := []string{"DescribeInstances", "GetObject", "AssumeRole", "Decrypt", "PutObject", "DescribeVolumes", "GetCallerIdentity", "ListBuckets"}
+	calls := [][2]string{{"DescribeInstances", "ec2"}, {"GetObject", "s3"}, {"AssumeRole", "sts"}, {"Decrypt", "kms"}, {"PutObject", "s3"}, {"DescribeVolumes", "ec2"},
+		{"GetCallerIdentity", "sts"}, {"ListBuckets", "s3"}, {"GetObject", "s3"}, {"UpdateInstanceInformation", "ssm"}, {"PutMetricData", "monitoring"}}
 	var recs []rec
 	for i := range n {
-		r := rec{at: time.Duration(i) * time.Second / 4, name: calls[rng.IntN(len(calls))], user: fmt.Sprint("role", rng.IntN(200)), session: fmt.Sprint("s", rng.IntN(4)),
+		call := calls[rng.IntN(len(calls))]
+		r := rec{at: time.Duration(i) * time.Second / 4, name: call[0], source: call[1] + ".amazonaws.com", user: fmt.Sprint("role", rng.IntN(200)), session: fmt.Sprint("s", rng.IntN(4)),
 			ip: fmt.Sprint("10.0.0.", rng.IntN(200)), params: `{"bucketName":"bucket-7","key":"` + strings.Repeat("k", 60) + `"}`}
-		if share > 0 && i%share == 0 {
-			r.name = name
-		}
 		recs = append(recs, r)
 	}
 	return events(b, recs)
@@ -47,7 +46,7 @@ func bench(b *testing.B, rs *Ruleset, evs []*event.Event) {
 // BenchmarkBatch is the cost of one event beyond decoding.
 func BenchmarkBatch(b *testing.B) {
 	pack := mustLoad(b, Options{Sources: []Source{{Name: "spoor", FS: rules.FS}}})
-	evs := benchEvents(b, 20_000, "", 0)
+	evs := benchEvents(b, 20_000)
 	b.Run("pack", func(b *testing.B) { bench(b, pack, evs) })
 	one := rulesOf(b, rule("A", "A"))
 	b.Run("no hit", func(b *testing.B) { bench(b, one, evs) })
@@ -60,7 +59,7 @@ func BenchmarkBatch(b *testing.B) {
 // BenchmarkFinish is the cost of one base match when a batch ends.
 func BenchmarkFinish(b *testing.B) {
 	rs := rulesOf(b, rule("All", "'*'")+correlationDoc("X", "event_count", "All", "  group-by: userIdentity.arn\n  condition: {gte: 1000}\n"))
-	evs := benchEvents(b, 100_000, "", 0)
+	evs := benchEvents(b, 100_000)
 	for b.Loop() {
 		batch := NewEngine(rs).NewBatch(BatchOptions{Shards: 1, TempDir: b.TempDir(), Memory: 8 << 20})
 		s, err := batch.Shard()
@@ -85,7 +84,7 @@ func BenchmarkFinish(b *testing.B) {
 
 func BenchmarkLive(b *testing.B) {
 	pack := mustLoad(b, Options{Sources: []Source{{Name: "spoor", FS: rules.FS}}})
-	evs := benchEvents(b, 20_000, "", 0)
+	evs := benchEvents(b, 20_000)
 	l := NewEngine(pack).NewLive(LiveOptions{})
 	w := l.Worker()
 	b.ReportAllocs()

@@ -63,6 +63,7 @@ type rec struct {
 	at      time.Duration
 	id      string // "" for one made from the place
 	name    string
+	source  string // x.amazonaws.com by default
 	user    string // of account 111122223333 by default
 	account string
 	ip      string
@@ -93,8 +94,8 @@ func (r rec) event(t testing.TB, place int) *event.Event {
 	if r.at >= 0 {
 		when = fmt.Sprintf(`"eventTime":"%s",`, start.Add(r.at).Format(time.RFC3339))
 	}
-	raw := fmt.Sprintf(`{"eventVersion":"1.11","userIdentity":%s,%s"eventSource":"x.amazonaws.com","eventName":"%s","awsRegion":"us-east-1","sourceIPAddress":"%s",%s"userAgent":"test","requestParameters":%s,"eventID":"%s","recipientAccountId":"%s"}`,
-		identity, when, r.name, def(r.ip, "203.0.113.10"), failed, def(r.params, "null"), def(r.id, fmt.Sprintf("id-%06d", place)), account)
+	raw := fmt.Sprintf(`{"eventVersion":"1.11","userIdentity":%s,%s"eventSource":"%s","eventName":"%s","awsRegion":"us-east-1","sourceIPAddress":"%s",%s"userAgent":"test","requestParameters":%s,"eventID":"%s","recipientAccountId":"%s"}`,
+		identity, when, def(r.source, "x.amazonaws.com"), r.name, def(r.ip, "203.0.113.10"), failed, def(r.params, "null"), def(r.id, fmt.Sprintf("id-%06d", place)), account)
 	e, err := event.Parse([]byte(raw))
 	if err != nil {
 		t.Fatal(err)

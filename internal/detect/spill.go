@@ -74,24 +74,22 @@ func appendText(b []byte, s string) []byte {
 
 var errBadRun = errors.New("a run of base matches is damaged")
 
-// decode reads what encode wrote. Strings are copies.
+// decode reads what encode wrote. Its strings share one copy of b; o.inputs is used again, the lists in it are not.
 func (o *occurrence) decode(b []byte) error {
-	d := decoder{b: b}
+	d := decoder{text: string(b)}
 	o.time = int64(d.fixed())
-	o.id = d.text()
-	o.account = d.text()
+	o.id = d.string()
+	o.account = d.string()
 	o.failed = d.byte() == 1
 	o.record = handle(d.uvarint())
-	o.inputs = make([]input, d.count())
-	for i := range o.inputs {
-		in := &o.inputs[i]
-		in.corr = int(d.uvarint())
-		in.refs = d.uvarint()
-		in.key = d.text()
+	n := d.count()
+	o.inputs = o.inputs[:0]
+	for range n {
+		in := input{corr: int(d.uvarint()), refs: d.uvarint(), key: d.string()}
 		if n := d.count(); n > 0 {
 			in.values = make([]string, n)
 			for j := range in.values {
-				in.values[j] = d.text()
+				in.values[j] = d.string()
 			}
 		}
 		if n := d.count(); n > 0 {
@@ -100,6 +98,7 @@ func (o *occurrence) decode(b []byte) error {
 				in.numbers[j] = math.Float64frombits(d.fixed())
 			}
 		}
+		o.inputs = append(o.inputs, in)
 	}
 	if d.bad {
 		return errBadRun
@@ -108,57 +107,60 @@ func (o *occurrence) decode(b []byte) error {
 }
 
 type decoder struct {
-	b   []byte
-	bad bool
+	text string
+	at   int
+	bad  bool
 }
 
-func (d *decoder) take(n int) []byte {
-	if n < 0 || n > len(d.b) {
-		d.bad, d.b = true, nil
-		return nil
+func (d *decoder) take(n int) string {
+	if n < 0 || n > len(d.text)-d.at {
+		d.bad, d.at = true, len(d.text)
+		return ""
 	}
-	out := d.b[:n]
-	d.b = d.b[n:]
-	return out
+	d.at += n
+	return d.text[d.at-n : d.at]
 }
 
 func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.b)
-	if n <= 0 {
-		d.bad, d.b = true, nil
-		return 0
+	var v uint64
+	for shift := 0; shift < 64; shift += 7 {
+		c := d.byte()
+		v |= uint64(c&0x7f) << shift
+		if c < 0x80 {
+			return v
+		}
 	}
-	d.b = d.b[n:]
-	return v
+	d.bad = true
+	return 0
 }
 
 // count reads the number of things that follow, each of at least a byte.
 func (d *decoder) count() int {
 	n := d.uvarint()
-	if n > uint64(len(d.b)) {
-		d.bad, d.b = true, nil
+	if n > uint64(len(d.text)-d.at) {
+		d.bad, d.at = true, len(d.text)
 		return 0
 	}
 	return int(n)
 }
 
 func (d *decoder) fixed() uint64 {
-	b := d.take(8)
-	if b == nil {
-		return 0
+	var v uint64
+	for _, c := range []byte(d.take(8)) {
+		v = v<<8 | uint64(c)
 	}
-	return binary.BigEndian.Uint64(b)
+	return v
 }
 
 func (d *decoder) byte() byte {
 	b := d.take(1)
-	if b == nil {
+	if b == "" {
 		return 0
 	}
 	return b[0]
 }
 
-func (d *decoder) text() string { return string(d.take(d.count())) }
+func (d *decoder) string() string { return d.take(d.count()) }
 
 // sorter takes occurrences in any order and gives them back by time and id. Beyond its limit it writes sorted runs to a
 // temporary file, so its memory does not grow with the input. It belongs to one goroutine while it is filled.

@@ -96,7 +96,7 @@ func (g *group) slideBuckets(from int64) {
 	for _, b := range g.buckets[:n] {
 		numbers = numbers || b.sum.n > 0
 	}
-	g.buckets = append(g.buckets[:0], g.buckets[n:]...)
+	g.buckets = g.buckets[n:]
 	if numbers {
 		g.sum = sum{}
 		for _, b := range g.buckets {
@@ -262,7 +262,7 @@ func (n *numbers) expire(from int64) {
 		k++
 	}
 	if k > 0 {
-		n.byTime = append(n.byTime[:0], n.byTime[k:]...)
+		n.byTime = n.byTime[k:]
 	}
 	if len(n.byTime) == 0 {
 		n.skip = 0

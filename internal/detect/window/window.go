@@ -336,7 +336,9 @@ func (s *Set) expireOld(t int64) {
 
 // put lays an entry into the state of its group.
 func (s *Set) put(g *group, e Entry) {
-	g.hold(e, s.cap)
+	held := e
+	held.Values, held.Numbers = nil, nil // are measured here and not needed again
+	g.hold(held, s.cap)
 	b := bucket{time: e.Time, n: 1}
 	for _, v := range e.Numbers {
 		b.sum.add(v)
@@ -389,8 +391,8 @@ func (s *Set) slide(g *group) {
 		n++
 	}
 	if n > 0 {
-		g.entries = append(g.entries[:0], g.entries[n:]...)
-		clear(g.entries[len(g.entries):cap(g.entries)])
+		clear(g.entries[:n])
+		g.entries = g.entries[n:]
 	}
 	g.slideBuckets(from)
 	if g.distinct != nil {
