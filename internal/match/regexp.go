@@ -1,7 +1,9 @@
 package match
 
 import (
+	"cmp"
 	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -55,30 +57,63 @@ func foreign(expr string) string {
 	return ""
 }
 
-// required returns a literal that every match of expr contains, the longest that is easily seen, and whether it is to
-// be compared without regard to case.
-func required(expr string) (lit string, folded bool) {
+// literal is text that a match contains, compared without regard to case when folded.
+type literal struct {
+	text   string
+	folded bool
+}
+
+// The bounds of what [required] gives.
+const (
+	maxClauses  = 4
+	maxLiterals = 24 // of one clause
+)
+
+// required returns clauses that every match of expr meets: of each, at least one literal stands in the text. The longest
+// are kept. They are cheaper to look for than the expression.
+func required(expr string) [][]literal {
 	tree, err := syntax.Parse(expr, syntax.Perl)
 	if err != nil {
-		return "", false
+		return nil
 	}
-	var see func(*syntax.Regexp)
-	see = func(x *syntax.Regexp) {
-		switch x.Op {
-		case syntax.OpLiteral:
-			if s := string(x.Rune); len(s) > len(lit) {
-				lit, folded = s, x.Flags&syntax.FoldCase != 0
+	clauses := clausesOf(tree.Simplify())
+	slices.SortStableFunc(clauses, func(a, b []literal) int { return cmp.Compare(weight(b), weight(a)) })
+	return clauses[:min(len(clauses), maxClauses)]
+}
+
+// weight says how much a clause is worth: the length of its shortest literal, less what many literals cost.
+func weight(clause []literal) int {
+	shortest := len(clause[0].text)
+	for _, l := range clause {
+		shortest = min(shortest, len(l.text))
+	}
+	return 4*shortest - len(clause)
+}
+
+func clausesOf(x *syntax.Regexp) (out [][]literal) {
+	switch x.Op {
+	case syntax.OpLiteral:
+		return [][]literal{{{string(x.Rune), x.Flags&syntax.FoldCase != 0}}}
+	case syntax.OpConcat, syntax.OpCapture, syntax.OpPlus:
+		for _, sub := range x.Sub {
+			out = append(out, clausesOf(sub)...)
+		}
+	case syntax.OpRepeat:
+		if x.Min > 0 {
+			return clausesOf(x.Sub[0])
+		}
+	case syntax.OpAlternate:
+		var any []literal
+		for _, sub := range x.Sub {
+			clauses := clausesOf(sub)
+			if len(clauses) == 0 {
+				return nil
 			}
-		case syntax.OpConcat, syntax.OpCapture, syntax.OpPlus:
-			for _, sub := range x.Sub {
-				see(sub)
-			}
-		case syntax.OpRepeat:
-			if x.Min > 0 {
-				see(x.Sub[0])
-			}
+			any = append(any, slices.MaxFunc(clauses, func(a, b []literal) int { return cmp.Compare(weight(a), weight(b)) })...)
+		}
+		if len(any) <= maxLiterals {
+			return [][]literal{any}
 		}
 	}
-	see(tree.Simplify())
-	return lit, folded
+	return out
 }

@@ -464,9 +464,9 @@ const (
 )
 
 type re struct {
-	re     *regexp.Regexp
-	needle *Pattern // every matching text matches it; nil when there is none
-	lits   []string // the literal of needle, folded
+	re      *regexp.Regexp
+	clauses [][]*Pattern // of each, every matching text matches at least one
+	lits    []string     // the literals of the first clause that has just one, folded
 }
 
 // Regexp holds when expr, in the syntax of RE2, is found in the text of a scalar, or in one of the texts of an object
@@ -483,16 +483,22 @@ func Regexp(expr string) (Test, error) {
 		return nil, fmt.Errorf("regular expression: %w", err)
 	}
 	t := &re{re: compiled}
-	if lit, folded := required(expr); lit != "" {
-		t.needle = NewPattern([]Part{{Kind: Star}, {Text: lit}, {Kind: Star}}, !folded)
-		t.lits = t.needle.runs()
+	for _, clause := range required(expr) {
+		var needles []*Pattern
+		for _, l := range clause {
+			needles = append(needles, NewPattern([]Part{{Kind: Star}, {Text: l.text}, {Kind: Star}}, !l.folded))
+		}
+		t.clauses = append(t.clauses, needles)
+		if len(needles) == 1 && t.lits == nil {
+			t.lits = needles[0].runs()
+		}
 	}
 	return t, nil
 }
 
 func (t *re) missing() bool { return false }
 func (t *re) cost() int {
-	if t.needle != nil {
+	if t.clauses != nil {
 		return 60
 	}
 	return 300
@@ -502,7 +508,12 @@ func (t *re) value(c *Context, v event.Value) bool { return scalarText(c, t, v) 
 
 func (t *re) text(_ *Context, s string) bool {
 	s = s[:min(len(s), MaxRegexpSubject)]
-	return (t.needle == nil || t.needle.Match(s)) && t.re.MatchString(s)
+	for _, clause := range t.clauses {
+		if !slices.ContainsFunc(clause, func(p *Pattern) bool { return p.Match(s) }) {
+			return false
+		}
+	}
+	return t.re.MatchString(s)
 }
 
 // Relation is how two texts relate.
