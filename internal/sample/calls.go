@@ -212,7 +212,7 @@ func specs() []spec {
 		{key: "ssm.GetParametersByPath", params: `{"path":"/<env>/<app>","recursive":true,"withDecryption":true,"maxResults":10}`},
 		{key: "ssm.UpdateInstanceInformation", write: true, run: 1.2, params: `{"instanceId":"<session>","agentVersion":"3.3.2299.0","agentStatus":"Active","platformType":"Linux","platformName":"Amazon Linux","platformVersion":"2023","iPAddress":"<privateip>","computerName":"ip-10-<int:8:40>-<int:0:63>-<int:4:250>.ec2.internal","agentName":"amazon-ssm-agent","availabilityZone":"<region>a","availabilityZoneId":"use1-az4","sSMConnectionChannel":"ssmmessages"}`},
 		{key: "ssm.ListInstanceAssociations", params: `{"instanceId":"<session>","maxResults":20}`},
-		{key: "ssm.StartSession", write: true, params: `{"target":"<instance>"}`, response: `{"sessionId":"<session>-<an:16>","tokenValue":"HIDDEN_DUE_TO_SECURITY_REASONS","streamUrl":"wss://ssmmessages.<region>.amazonaws.com/v1/data-channel/<session>-<an:16>?role=publish_subscribe&cell-number=AAEAA<b64:40>"}`},
+		{key: "ssm.StartSession", write: true, run: 0.63, params: `{"target":"<instance>"}`, response: `{"sessionId":"<session>-<an:16>","tokenValue":"HIDDEN_DUE_TO_SECURITY_REASONS","streamUrl":"wss://ssmmessages.<region>.amazonaws.com/v1/data-channel/<session>-<an:16>?role=publish_subscribe&cell-number=AAEAA<b64:40>"}`},
 
 		// EC2
 		{key: "ec2.DescribeInstances", run: 2, params: `{"instancesSet":{"items":[<rep:1:8>{"instanceId":"<another:instance>"}</rep>]},"filterSet":{}}`, faults: []faultSpec{ec2Throttle, {.01, "Client.InvalidInstanceID.NotFound", "The instance ID '<instance>' does not exist"}}},
