@@ -2,10 +2,13 @@ package detect
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"math/bits"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"spoor/internal/event"
@@ -89,7 +92,7 @@ func newHits(rules []*eventRule, limit int, log *payloadLog) *hits {
 // add counts one hit. actor belongs to e. record is where e was kept already, or noHandle; it returns where it is kept now.
 func (h *hits) add(rule int, e *event.Event, actor *event.Actor, failed bool, record handle) (handle, error) {
 	h.byRule[rule]++
-	account := e.Account()
+	account := shorten(e.Account())
 	k := append(h.key[:0], byte(rule), byte(rule>>8), byte(rule>>16))
 	k = append(k, actor.ID...)
 	k = append(k, 0)
@@ -132,7 +135,7 @@ func (h *hits) keep(g *aggregate, e *event.Event, actor *event.Actor, record han
 	if n == EventCap && e.Time > g.events[n-1].time {
 		return record, nil
 	}
-	s := seenEvent{time: e.Time, id: e.ID(), record: record, size: len(e.Raw), rule: g.rule}
+	s := seenEvent{time: e.Time, id: shorten(e.ID()), record: record, size: len(e.Raw), rule: g.rule}
 	i, _ := slices.BinarySearchFunc(g.events, s, seenEvent.compare)
 	if i == EventCap {
 		return record, nil
@@ -172,6 +175,7 @@ func (h *hits) count(g *aggregate, d dimension, text string) {
 	if text == "" {
 		return
 	}
+	text = shorten(text)
 	t := &g.tallies[d]
 	before := t.len()
 	t.add(text, 1, h.exact)
@@ -384,6 +388,22 @@ func hashText(s string) uint64 {
 	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
 	h = (h ^ h>>27) * 0x94d049bb133111eb
 	return h ^ h>>31
+}
+
+// maxText is the most bytes that are kept of a text out of a record, but for the record itself.
+const maxText = 1 << 10
+
+// shorten cuts a text that is longer than maxText, so that different ones stay different.
+func shorten(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	n := maxText
+	for n > 0 && !utf8.RuneStart(s[n]) {
+		n--
+	}
+	sum := sha256.Sum256([]byte(s))
+	return s[:n] + "… " + hex.EncodeToString(sum[:8])
 }
 
 // view gives b as a string without copying it.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"spoor/internal/detect/window"
 	"spoor/internal/event"
@@ -472,4 +473,24 @@ func FuzzOccurrence(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+func TestShorten(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("ä", maxText)
+	a, b := shorten(long+"a"), shorten(long+"b")
+	if len(a) > maxText+32 || a == b || !strings.HasPrefix(a, long[:1000]) || shorten("x") != "x" || !utf8.ValidString(shorten("y"+long)) {
+		t.Errorf("%d bytes: %q", len(a), a[maxText-4:])
+	}
+	rs := rulesOf(t, rule("A", "A")+correlationDoc("X", "value_count", "A", "  group-by: userIdentity.userName\n  condition: {field: requestParameters.v, gte: 2}\n  generate: true\n"))
+	same := batchOf(t, rs, BatchOptions{}, 1, events(t, []rec{{name: "A", params: `{"v":"` + long + `a"}`}, {name: "A", params: `{"v":"` + long + `a"}`, at: 1}}))
+	differ := batchOf(t, rs, BatchOptions{}, 1, events(t, []rec{{name: "A", params: `{"v":"` + long + `a"}`, ip: long}, {name: "A", params: `{"v":"` + long + `b"}`, at: 1}}))
+	if len(same.Findings) != 1 || len(differ.Findings) != 2 {
+		t.Errorf("%d and %d findings", len(same.Findings), len(differ.Findings))
+	}
+	for _, f := range differ.Findings {
+		if f.Events[0].Address == long || len(f.Addresses[0].Value) > maxText+32 {
+			t.Error("a long text is kept whole")
+		}
+	}
 }

@@ -229,7 +229,7 @@ type tallyOf [dimensions]tally
 func (t *tallyOf) add(e *event.Event) {
 	count := func(d dimension, text string) {
 		if text != "" {
-			t[d].add(text, 1, TallyExact)
+			t[d].add(shorten(text), 1, TallyExact)
 		}
 	}
 	count(dimNames, e.Source()+":"+e.Name())

@@ -15,7 +15,6 @@ import (
 const (
 	maxKeys      = 100     // groups per correlation, for multi-valued group fields
 	maxValues    = 1000    // values of the measured field
-	maxKeyText   = 1 << 10 // bytes of one group value; longer ones are cut
 	maxParts     = 100     // events that a firing passes on to the correlation that consumes it
 	maxDelayed   = 200_000 // entries held back for one correlation; beyond it the earliest goes on early
 	maxEntries   = 500_000 // entries and groups that all correlations hold together, see window.Budget
@@ -26,7 +25,6 @@ const (
 type keyBuilder struct {
 	buf    []byte
 	vals   []string
-	cuts   []int
 	inputs []input
 }
 
@@ -90,9 +88,7 @@ func (k *keyBuilder) single(text string) string {
 
 // appendKey appends one value to a group key.
 func appendKey(b []byte, text string) []byte {
-	if len(text) > maxKeyText {
-		text = text[:maxKeyText]
-	}
+	text = shorten(text)
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 

@@ -10,14 +10,13 @@ import (
 	"spoor/internal/match"
 )
 
-// evidence describes a record that was kept aside. rule is the event rule that it matched, or -1.
+// evidence describes a record that was kept aside, its texts shortened. rule is the event rule that it matched, or -1.
 func (rs *Ruleset) evidence(e *event.Event, rule int, withRaw bool) Evidence {
+	keep := func(s string) string { return strings.Clone(shorten(s)) }
 	ev := Evidence{
-		ID: strings.Clone(e.ID()), Time: when(e.Time), Source: strings.Clone(e.Source()), Name: strings.Clone(e.Name()),
-		Region: strings.Clone(e.Region()), Account: strings.Clone(e.Account()), Actor: e.Actor(),
-		Address: strings.Clone(e.Text(event.SourceIPAddress)), Agent: strings.Clone(e.Text(event.UserAgent)),
-		Error: strings.Clone(e.Text(event.ErrorCode)), Key: strings.Clone(e.Text(event.AccessKeyID)), Target: strings.Clone(Target(e)),
-		File: e.File, Offset: e.Offset,
+		ID: keep(e.ID()), Time: when(e.Time), Source: keep(e.Source()), Name: keep(e.Name()), Region: keep(e.Region()),
+		Account: keep(e.Account()), Actor: e.Actor(), Address: keep(e.Text(event.SourceIPAddress)), Agent: keep(e.Text(event.UserAgent)),
+		Error: keep(e.Text(event.ErrorCode)), Key: keep(e.Text(event.AccessKeyID)), Target: keep(Target(e)), File: e.File, Offset: e.Offset,
 	}
 	if rule >= 0 {
 		var c match.Context

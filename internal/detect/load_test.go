@@ -145,6 +145,12 @@ func TestLoadPaths(t *testing.T) {
 	if len(rules) != 2 || rules[0].Suite != "mine" || rules[0].File != filepath.Join(dir, "mine", "sub", "a.yml") || rules[1].Suite != "one.rule" {
 		t.Errorf("%+v", rules)
 	}
+	if r, ok := rs.Find("b"); !ok || r.Title != "B" {
+		t.Errorf("found %+v", r)
+	}
+	if _, ok := rs.Find("C"); ok {
+		t.Error("found a rule that was not kept")
+	}
 	if p := rs.Problems(); len(p) != 1 || p[0].Fatal || !strings.Contains(p[0].Reason, "the first is kept") {
 		t.Errorf("the same rule through two suites: %+v", p)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/klauspost/compress/s2"
 
@@ -48,11 +49,8 @@ type payloadLog struct {
 	mem      int64
 	file     *os.File
 	fileSize int64
-	names    []string // of input files
-	nameOf   map[string]uint32
-	lastName string
-	last     uint32
-	dropped  int64 // blocks let go
+	lastName string // of the input file last written
+	nameAt   int    // where it stands in cur
 }
 
 type payloadRef struct {
@@ -69,29 +67,20 @@ func (l *payloadLog) append(e *event.Event) (handle, error) {
 		}
 	}
 	h := makeHandle(l.shard, l.first+len(l.blocks), len(l.cur))
-	l.cur = binary.AppendUvarint(l.cur, uint64(l.name(e.File)))
+	if len(l.cur) > 0 && e.File == l.lastName {
+		l.cur = binary.AppendUvarint(l.cur, uint64(l.nameAt)) // not 0: a block does not begin with a name
+	} else {
+		if e.File != l.lastName {
+			l.lastName = strings.Clone(e.File)
+		}
+		l.cur = append(l.cur, 0)
+		l.nameAt = len(l.cur)
+		l.cur = appendText(l.cur, l.lastName)
+	}
 	l.cur = binary.AppendVarint(l.cur, e.Offset)
 	l.cur = binary.AppendUvarint(l.cur, uint64(len(e.Raw)))
 	l.cur = append(l.cur, e.Raw...)
 	return h, nil
-}
-
-func (l *payloadLog) name(file string) uint32 {
-	if len(l.names) > 0 && file == l.lastName {
-		return l.last
-	}
-	i, ok := l.nameOf[file]
-	if !ok {
-		if l.nameOf == nil {
-			l.nameOf = map[string]uint32{}
-		}
-		file = string([]byte(file))
-		i = uint32(len(l.names))
-		l.names = append(l.names, file)
-		l.nameOf[file] = i
-	}
-	l.last, l.lastName = i, l.names[i]
-	return i
 }
 
 // seal closes the current block.
@@ -115,7 +104,6 @@ func (l *payloadLog) seal() error {
 			l.blocks[0].data = nil
 			l.blocks = l.blocks[1:]
 			l.first++
-			l.dropped++
 		}
 		return nil
 	}
@@ -174,28 +162,42 @@ func (l *payloadLog) block(n int, buf []byte) ([]byte, error) {
 
 // record reads the record at offset of a block's text. raw points into the text.
 func (l *payloadLog) record(text []byte, offset int) (file string, at int64, raw []byte, err error) {
-	bad := func() (string, int64, []byte, error) {
+	ok := offset <= len(text)
+	uvarint := func(from int) (uint64, int) {
+		if !ok || from > len(text) {
+			ok = false
+			return 0, 0
+		}
+		v, n := binary.Uvarint(text[from:])
+		ok = n > 0
+		return v, from + max(n, 0)
+	}
+	part := func(from int) ([]byte, int) {
+		size, from := uvarint(from)
+		if !ok || size > uint64(len(text)-from) {
+			ok = false
+			return nil, 0
+		}
+		return text[from : from+int(size)], from + int(size)
+	}
+	nameAt, next := uvarint(offset)
+	var name []byte
+	if nameAt == 0 {
+		name, next = part(next)
+	} else {
+		name, _ = part(int(min(nameAt, uint64(len(text)))))
+	}
+	if ok {
+		var n int
+		at, n = binary.Varint(text[next:])
+		next += n
+		ok = n > 0
+	}
+	raw, _ = part(next)
+	if !ok {
 		return "", 0, nil, fmt.Errorf("read matching records back: no record at %d", offset)
 	}
-	if offset >= len(text) {
-		return bad()
-	}
-	b := text[offset:]
-	name, n := binary.Uvarint(b)
-	if n <= 0 || name >= uint64(len(l.names)) {
-		return bad()
-	}
-	b = b[n:]
-	at, n = binary.Varint(b)
-	if n <= 0 {
-		return bad()
-	}
-	b = b[n:]
-	size, n := binary.Uvarint(b)
-	if n <= 0 || size > uint64(len(b)-n) {
-		return bad()
-	}
-	return l.names[name], at, b[n : n+int(size)], nil
+	return string(name), at, raw, nil
 }
 
 // close removes the temporary file.

@@ -1,6 +1,9 @@
 package detect
 
 import (
+	"strings"
+	"time"
+
 	"spoor/internal/event"
 	"spoor/internal/match/sigma"
 
@@ -117,4 +120,25 @@ func (rs *Ruleset) Count() (rules, correlations int) {
 		}
 	}
 	return rules, len(rs.correlations)
+}
+
+// Find returns the rule that runs with this id, or else this title, without regard to case.
+func (rs *Ruleset) Find(ref string) (RuleState, bool) {
+	for _, of := range []func(Rule) string{func(r Rule) string { return r.ID }, func(r Rule) string { return r.Title }} {
+		for _, r := range rs.Rules() {
+			if strings.EqualFold(of(r.Rule), ref) {
+				return r, true
+			}
+		}
+	}
+	return RuleState{}, false
+}
+
+// Lookback is how far back events matter to correlations: what has to be read again after a restart.
+func (rs *Ruleset) Lookback() time.Duration {
+	var most time.Duration
+	for _, c := range rs.correlations {
+		most = max(most, time.Duration(c.delay)+c.spec.Span)
+	}
+	return most
 }
