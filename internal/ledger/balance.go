@@ -36,12 +36,12 @@ func (l *Ledger) Report() *Report {
 	r.Records.Seen = l.records.Seen // what the decoder counted, not what the cells add up to
 	r.Records.Rejected = l.rejected
 	slices.SortFunc(r.Cells, compareCells)
-	if rest := l.cells[restKey]; rest != nil && len(l.cells) > CellCap {
+	if rest := l.cells[restKey]; rest != nil && len(l.cells) > l.cellCap {
 		var n int64
 		for _, k := range rest.records {
 			n += k
 		}
-		r.Notes = mergeReasons(r.Notes, []ReasonCount{{fmt.Sprintf("record of an account, Region and hour beyond the %d counted apart", CellCap), n}})
+		r.Notes = mergeReasons(r.Notes, []ReasonCount{{fmt.Sprintf("record of an account, Region and hour beyond the %d counted apart", l.cellCap), n}})
 	}
 
 	r.Problems = r.Check()

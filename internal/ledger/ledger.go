@@ -54,6 +54,7 @@ type Ledger struct {
 	records  Records // Seen as the decoder counts; the rest is in the cells
 	bytes    Bytes
 	cells    map[cellKey]*cell
+	cellCap  int
 	skipped  reasons
 	notes    reasons
 	failures bounded[Failure]
@@ -67,7 +68,7 @@ type Ledger struct {
 // New returns an empty ledger.
 func New() *Ledger {
 	return &Ledger{
-		cells: map[cellKey]*cell{}, open: map[*Object]struct{}{},
+		cells: map[cellKey]*cell{}, cellCap: CellCap, open: map[*Object]struct{}{},
 		failures: bounded[Failure]{limit: FailureCap, compare: compareFailures},
 		rejects:  bounded[Reject]{limit: RejectCap, compare: compareRejects},
 	}
@@ -338,7 +339,7 @@ func (l *Ledger) cell(key cellKey) *cell {
 	if c := l.cells[key]; c != nil {
 		return c
 	}
-	if len(l.cells) >= CellCap {
+	if len(l.cells) >= l.cellCap {
 		key = restKey
 		if c := l.cells[key]; c != nil {
 			return c

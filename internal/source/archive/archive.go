@@ -38,9 +38,6 @@ const (
 	DefaultSpill    = 8 << 30
 )
 
-// ratioFrom is where the ratio begins to count: small archives expand as they like.
-const ratioFrom = 1 << 30
-
 // LimitError says that an archive is larger than the limits allow; what lies behind is not read.
 type LimitError struct {
 	What  string
@@ -53,7 +50,9 @@ func (e *LimitError) Error() string {
 
 // Opener reads archives within limits. It is safe for concurrent use.
 type Opener struct {
-	lim   Limits
+	lim       Limits
+	ratioFrom int64 // bytes beyond which the ratio counts: small archives expand as they like
+
 	heads sync.Pool // *[headSize]byte
 	gzips sync.Pool // *gzip.Reader
 	flate sync.Pool // *inflater
@@ -73,7 +72,7 @@ func New(lim Limits) *Opener {
 	if lim.Spill <= 0 {
 		lim.Spill = DefaultSpill
 	}
-	return &Opener{lim: lim}
+	return &Opener{lim: lim, ratioFrom: 1 << 30}
 }
 
 // Reader is what a [source.Source]'s Open calls for each object.
@@ -265,7 +264,7 @@ func (m *meter) Read(p []byte) (int, error) {
 	switch lim := m.x.lim; {
 	case total > lim.Expanded:
 		m.over = &LimitError{"bytes inside", lim.Expanded}
-	case total > ratioFrom && m.x.stored >= 0 && total/lim.Ratio > m.x.stored:
+	case total > m.x.ratioFrom && m.x.stored >= 0 && total/lim.Ratio > m.x.stored:
 		m.over = &LimitError{"times its own size inside", lim.Ratio}
 	default:
 		return n, err
