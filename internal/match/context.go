@@ -1,8 +1,10 @@
 package match
 
 import (
+	"hash/maphash"
 	"strings"
 	"unicode/utf8"
+	"unsafe"
 
 	"spoor/internal/event"
 )
@@ -21,12 +23,49 @@ type Context struct {
 	objs  []objectText // index into json
 	piece [1]segment   // of the pattern of rel
 	rel   relationTest // the test made from another field's text
+
+	// memory remembers answers of costly tests: the same agents, ARNs and addresses come again and again. A word is a hash
+	// of test and text with the answer in its lowest bit; 0 is empty. hashes are those of the event's typed texts, 0 when
+	// not taken yet. The seed is random, so that no log can make texts collide.
+	memory []uint64
+	seed   maphash.Seed
+	hashes [event.NumFields]uint64
+}
+
+const (
+	rememberFrom  = 25      // cost of a test from which its answers are remembered
+	rememberText  = 1 << 10 // longest text, in bytes
+	rememberSlots = 1 << 13
+)
+
+// remember gives l's answer for v, a text of its typed field.
+func (c *Context) remember(l *leaf, v event.Value) bool {
+	if c.memory == nil {
+		c.memory, c.seed = make([]uint64, rememberSlots), maphash.MakeSeed()
+	}
+	h := c.hashes[l.place.field]
+	if h == 0 {
+		h = maphash.Bytes(c.seed, v.Raw()) | 1
+		c.hashes[l.place.field] = h
+	}
+	key := (h ^ uint64(uintptr(unsafe.Pointer(l)))) * 0x9e3779b97f4a7c15 &^ 1
+	slot := &c.memory[key>>(64-13)]
+	if *slot&^1 == key && key != 0 {
+		return *slot&1 == 1
+	}
+	held := l.test.value(c, v)
+	*slot = key
+	if held {
+		*slot |= 1
+	}
+	return held
 }
 
 // Reset makes e the event that is evaluated. e must not change until the next Reset.
 func (c *Context) Reset(e *event.Event) {
 	c.e = e
 	c.many = e.Get(event.UserIdentity).Kind() == event.Array
+	c.hashes = [event.NumFields]uint64{}
 	clear(c.objs)
 	c.objs = c.objs[:0]
 	if cap(c.json) > 1<<20 {

@@ -23,9 +23,10 @@ type Test interface {
 
 // leaf tests the values at a place.
 type leaf struct {
-	place *Place
-	test  Test
-	n     int
+	place      *Place
+	test       Test
+	n          int
+	remembered bool // answers for texts of the field are worth remembering
 }
 
 // Field holds when some value at place passes test; elements of arrays, at any depth, count as values.
@@ -37,7 +38,9 @@ func Field(place *Place, test Test) Expr {
 	case event.Fields[place.field].Type == "object" || event.Fields[place.field].Type == "array":
 		n += 400
 	}
-	return &leaf{place, test, n}
+	l := &leaf{place: place, test: test, n: n}
+	l.remembered = place.typed && place.otherwise == nil && test.cost() >= rememberFrom
+	return l
 }
 
 func (l *leaf) cost() int { return l.n }
@@ -45,6 +48,9 @@ func (l *leaf) cost() int { return l.n }
 func (l *leaf) eval(c *Context) bool {
 	if l.place.direct(c) {
 		if v := c.e.Get(l.place.field); v.Kind() != event.Missing {
+			if l.remembered && v.Kind() == event.String && len(v.Raw()) <= rememberText {
+				return c.remember(l, v)
+			}
 			return holds(c, l.test, v)
 		}
 	}
