@@ -78,7 +78,9 @@ func And(xs ...Expr) Expr {
 	case 1:
 		return flat[0]
 	}
-	return &and{byCost(flat), sumCost(flat)}
+	byCost(flat)
+	// The first test decides most events.
+	return &and{flat, flat[0].cost() + sumCost(flat[1:])/8}
 }
 
 func byCost(xs []Expr) []Expr {
@@ -201,7 +203,8 @@ func Not(x Expr) Expr {
 	return &not{x}
 }
 
-func (n *not) cost() int                 { return n.x.cost() }
+// cost is more than that of the expression: what a rule leaves out is seldom what decides.
+func (n *not) cost() int                 { return n.x.cost() + 30 }
 func (n *not) eval(c *Context) bool      { return !n.x.eval(c) }
 func (n *not) decide(c *Context) verdict { return always - n.x.decide(c) }
 
