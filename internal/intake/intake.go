@@ -75,6 +75,9 @@ func Run(ctx context.Context, opts Options, newWorker func() (Worker, error)) er
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
+	if opts.Select.Kinds == nil {
+		opts.Select.Kinds = source.LogKinds()
+	}
 	if opts.Progress == nil {
 		opts.Progress = new(Progress)
 	}
@@ -163,7 +166,7 @@ func (r *run) list(ctx context.Context) error {
 				return nil
 			}
 			p.Listed.Add(1)
-			p.ListedBytes.Add(max(obj.Size, 0))
+			p.ListedBytes.Add(storedSize(obj))
 			select {
 			case r.queue <- job{src, obj}:
 				return nil
@@ -176,6 +179,14 @@ func (r *run) list(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// storedSize is what an object adds to the bytes to be read: members of archives lie in the bytes of their archive.
+func storedSize(obj source.Object) int64 {
+	if obj.Archive != "" {
+		return 0
+	}
+	return max(obj.Size, 0)
 }
 
 // unwanted says why objects of a kind are not read.
@@ -194,7 +205,7 @@ func (r *run) object(ctx context.Context, j job) error {
 	p, led := r.opts.Progress, r.opts.Ledger
 	defer func() {
 		p.Done.Add(1)
-		p.DoneBytes.Add(max(j.obj.Size, 0))
+		p.DoneBytes.Add(storedSize(j.obj))
 	}()
 	settled := false
 	var fatal error
