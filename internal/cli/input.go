@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ import (
 
 // inputFlags are the flags of every command that reads logs.
 type inputFlags struct {
-	since, until      string
+	since, until, lag string
 	accounts, regions []string
 	workers           int
 	rejects           string
@@ -37,6 +38,7 @@ func (f *inputFlags) add(c *cobra.Command) {
 	fl := c.Flags()
 	fl.StringVar(&f.since, "since", "", "leave out events before this `time`: 2026-01-10, 2026-01-10T09:00:00Z, or 36h or 7d ago")
 	fl.StringVar(&f.until, "until", "", "leave out events at or after this `time`")
+	fl.StringVar(&f.lag, "delivery-lag", "24h", "with --until, how much later than its events a file may have been delivered")
 	fl.StringSliceVar(&f.accounts, "account", nil, "only these `accounts`")
 	fl.StringSliceVar(&f.regions, "region", nil, "only these `Regions`")
 	fl.IntVar(&f.workers, "workers", 0, "goroutines that decode (default: one for each processor)")
@@ -60,12 +62,23 @@ func (f *inputFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.s3.Anonymous, "no-sign-request", false, "read a public bucket without credentials")
 }
 
+// memoryLimit is where the garbage collector begins to work harder. Reading needs less, whatever the input.
+const memoryLimit = 400 << 20
+
 // intake makes the options of a run over args. done closes what was opened.
 func (f *inputFlags) intake(ctx context.Context, e *env, args []string) (opts intake.Options, done func() error, err error) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 	now := time.Now()
 	opts = intake.Options{Named: args, Workers: f.workers, Progress: new(intake.Progress)}
 	opts.Limits = event.Limits{MaxRecord: int(min(f.maxRecord, event.MaxRecordBytes)), MaxExpanded: f.maxExpanded, MaxRatio: f.maxRatio}
 	opts.Select = source.Selection{Accounts: f.accounts, Regions: f.regions}
+	if lag, ok := span(f.lag); ok {
+		opts.Select.Lag = lag
+	} else {
+		return opts, nil, usagef("--delivery-lag %q: want a span such as 24h or 30d", f.lag)
+	}
 	if opts.Select.Since, err = parseWhen("--since", f.since, now); err != nil {
 		return opts, nil, err
 	}
