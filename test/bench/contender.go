@@ -135,11 +135,9 @@ func eachFile[S any](ctx context.Context, d *data, workers int, newState func() 
 // gunzip is the floor: the decompression of all files, and nothing done with the text.
 func gunzip(d *data, workers int) func(ctx context.Context) (result, error) {
 	type state struct {
-		zr   *gzip.Reader
-		file bytes.Reader
-		buf  []byte
-		in   []byte
-		n    int64
+		zr  *gzip.Reader
+		buf []byte
+		n   int64
 	}
 	return func(ctx context.Context) (result, error) {
 		states, err := eachFile(ctx, d, workers, func() *state { return &state{buf: make([]byte, 128<<10)} }, func(_ context.Context, s *state, path string) error {
