@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
+	"hash/crc32"
 	"math/bits"
 	"slices"
 	"strings"
@@ -57,14 +58,18 @@ type aggregate struct {
 type seenEvent struct {
 	time   int64
 	id     string
+	sum    uint32 // of the record: events may lack an id, or share one
 	record handle
 	size   int
 	rule   int // index of the event rule that matched, -1 if not known
 }
 
 func (a seenEvent) compare(b seenEvent) int {
-	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.id, b.id))
+	return cmp.Or(cmp.Compare(a.time, b.time), strings.Compare(a.id, b.id), cmp.Compare(a.sum, b.sum))
 }
+
+// checksum tells records apart that nothing else does. Processors have an instruction for it.
+func checksum(raw []byte) uint32 { return crc32.Checksum(raw, crc32.MakeTable(crc32.Castagnoli)) }
 
 // hits aggregates the hits of one goroutine.
 type hits struct {
@@ -135,7 +140,7 @@ func (h *hits) keep(g *aggregate, e *event.Event, actor *event.Actor, record han
 	if n == EventCap && e.Time > g.events[n-1].time {
 		return record, nil
 	}
-	s := seenEvent{time: e.Time, id: shorten(e.ID()), record: record, size: len(e.Raw), rule: g.rule}
+	s := seenEvent{time: e.Time, id: shorten(e.ID()), sum: checksum(e.Raw), record: record, size: len(e.Raw), rule: g.rule}
 	i, _ := slices.BinarySearchFunc(g.events, s, seenEvent.compare)
 	if i == EventCap {
 		return record, nil
@@ -404,6 +409,19 @@ func shorten(s string) string {
 	}
 	sum := sha256.Sum256([]byte(s))
 	return s[:n] + "… " + hex.EncodeToString(sum[:8])
+}
+
+// noID begins what stands for the id of a record that has none, so that such events have an order too. No text out of a
+// record begins with it, as those are UTF-8.
+const noID = "\xff"
+
+// orderID is what events of one time are ordered by.
+func orderID(e *event.Event) string {
+	if id := e.ID(); id != "" {
+		return shorten(id)
+	}
+	sum := sha256.Sum256(e.Raw)
+	return noID + string(sum[:8])
 }
 
 // view gives b as a string without copying it.

@@ -98,7 +98,7 @@ func (s *Shard) take(e *event.Event, rules []int) error {
 		if record, err = s.log.append(e); err != nil {
 			return err
 		}
-		s.occ = occurrence{time: e.Time, id: shorten(e.ID()), account: shorten(e.Account()), failed: s.worker.failed, record: record, inputs: in}
+		s.occ = occurrence{time: e.Time, id: orderID(e), account: shorten(e.Account()), failed: s.worker.failed, record: record, inputs: in}
 		if err = s.sorter.add(&s.occ); err != nil {
 			return err
 		}

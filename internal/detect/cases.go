@@ -209,7 +209,9 @@ func (o *caseOf) finding() Finding {
 		}
 	}
 	for _, p := range o.parts[:o.firstFiring] {
-		f.EventIDs = append(f.EventIDs, p.ID)
+		if !strings.HasPrefix(p.ID, noID) {
+			f.EventIDs = append(f.EventIDs, p.ID)
+		}
 	}
 	f.ID = findingID("correlation", c.info.ID, c.info.Title, o.key)
 	return f

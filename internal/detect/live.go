@@ -111,7 +111,7 @@ func (l *Live) offer(e *event.Event, in []input, failed bool) error {
 		if err != nil {
 			return err
 		}
-		o := &occurrence{time: e.Time, id: strings.Clone(shorten(e.ID())), account: strings.Clone(shorten(e.Account())), failed: failed, record: record,
+		o := &occurrence{time: e.Time, id: strings.Clone(orderID(e)), account: strings.Clone(shorten(e.Account())), failed: failed, record: record,
 			inputs: cloneInputs(in)}
 		if e.Time != 0 && e.Time < l.watermark {
 			l.late++
