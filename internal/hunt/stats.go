@@ -144,6 +144,19 @@ type actorTally struct {
 	lastAddr  *tally
 }
 
+// saw takes over what an event at when tells of the actor, if it is the earliest yet: one actor has many sessions, and may
+// be told of in different words. Of several events at one time it takes the least, so that their order does not matter.
+func (t *actorTally) saw(when int64, actor *event.Actor) {
+	if when == t.first && compareActors(actor, &t.actor) < 0 || when != 0 && (t.first == 0 || when < t.first) {
+		t.actor = *actor
+	}
+}
+
+func compareActors(a, b *event.Actor) int {
+	return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Session, b.Session),
+		cmp.Compare(a.From, b.From), cmp.Compare(a.Kind, b.Kind))
+}
+
 // distinctCap bounds how many different calls or addresses of one actor are told apart.
 const distinctCap = 10_000
 
@@ -211,6 +224,7 @@ func (c *collector) add(e *event.Event, actor *event.Actor, failed bool) {
 	}
 
 	a := c.actor(actor)
+	a.saw(when, actor)
 	a.add(when, failed)
 	if a.lastName != name {
 		a.lastName = name
@@ -310,9 +324,7 @@ func (c *collector) merge(o *collector) {
 			mine = &actorTally{actor: t.actor, names: map[*tally]struct{}{}, addresses: map[*tally]struct{}{}}
 			c.actors[id] = mine
 		}
-		if t.first != 0 && (mine.first == 0 || t.first < mine.first) {
-			mine.actor = t.actor // the session of the earliest event, whatever the order
-		}
+		mine.saw(t.first, &t.actor)
 		mine.tally.merge(&t.tally)
 		for n := range t.names {
 			mine.names[names(n)] = struct{}{}
