@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"spoor/internal/event"
 	"spoor/internal/hunt"
 	"spoor/internal/intake"
+	"spoor/internal/source"
 	"spoor/internal/source/open"
 	"spoor/rules"
 )
@@ -66,18 +68,25 @@ type Job struct {
 	Workers        int // 0: one for each processor
 	KeepDuplicates bool
 	TempDir        string
+	Actor          string // whose timeline is asked for
+	Stdin          io.Reader
+	// Wrap, when set, stands between each source and the hunt.
+	Wrap func(source.Source) source.Source
 }
 
 // Hunt runs a hunt with the limits of the command line. A result whose ledger does not balance is an error.
 func Hunt(ctx context.Context, j Job) (*hunt.Result, error) {
 	opts := hunt.Options{
 		Intake: intake.Options{Named: j.Paths, Workers: j.Workers, Limits: event.Limits{MaxRecord: 32 << 20, MaxRatio: 400}},
-		Rules:  j.Rules, TempDir: j.TempDir, KeepDuplicates: j.KeepDuplicates, Version: "test", Now: time.Unix(0, 0).UTC(),
+		Rules:  j.Rules, TempDir: j.TempDir, Actor: j.Actor, KeepDuplicates: j.KeepDuplicates, Version: "test", Now: time.Unix(0, 0).UTC(),
 	}
 	for _, p := range j.Paths {
-		src, err := open.Resolve(ctx, p, open.Options{})
+		src, err := open.Resolve(ctx, p, open.Options{Stdin: j.Stdin})
 		if err != nil {
 			return nil, err
+		}
+		if j.Wrap != nil {
+			src = j.Wrap(src)
 		}
 		opts.Intake.Sources = append(opts.Intake.Sources, src)
 	}
