@@ -34,9 +34,14 @@ type Options struct {
 	Workers int
 	Limits  event.Limits
 	// Seen tells events that were offered before; nil keeps duplicates.
-	Seen    *dedup.Set
+	Seen    Seen
 	Ledger  *ledger.Ledger
 	Rejects *RejectWriter // may be nil
+	// Epochs, when set, is asked about every object and says which ledger counts it. Ledger then counts only what is left out
+	// while listing.
+	Epochs Epochs
+	// Window, when set, is how many listed objects are held back so that they can be read in the order of their delivery.
+	Window int
 	// Progress, when set, is kept up to date while Run runs.
 	Progress *Progress
 }
@@ -56,6 +61,22 @@ type Progress struct {
 // error ends the run.
 type Worker interface {
 	Event(e *event.Event) error
+}
+
+// Seen remembers events, as [dedup.Set] does. Implementations are safe for concurrent use.
+type Seen interface {
+	Add(e *event.Event) (dedup.Verdict, error)
+}
+
+// Epochs tells objects from one another for whoever must take them over whole. Implementations are safe for concurrent use.
+type Epochs interface {
+	// Skip is called while listing, and gives the reason why obj is not to be read, or "".
+	Skip(obj source.Object) (reason string, err error)
+	// Begin is called before obj is opened; it may wait. The ledger counts obj, the members of it and their records.
+	Begin(ctx context.Context, obj source.Object) (*ledger.Ledger, error)
+	// End is called when nothing of obj is left to be given to a worker; not when the run ends before. whole says that obj
+	// could be read to its end, with its members, and that the selection left out nothing of it.
+	End(ctx context.Context, obj source.Object, whole bool) error
 }
 
 const (
@@ -115,6 +136,9 @@ func Run(ctx context.Context, opts Options, newWorker func() (Worker, error)) er
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
+	if n, m := r.queued, r.ended.Load(); err == nil && n != m {
+		return fmt.Errorf("%d objects were listed to be read, but %d were dealt with", n, m)
+	}
 	return err
 }
 
@@ -125,6 +149,9 @@ type run struct {
 	slots     chan *slot
 
 	fetching *semaphore.Weighted // bytes of prefetched objects
+
+	queued int64        // objects; of the goroutine that lists
+	ended  atomic.Int64 // objects dealt with
 
 	bigMu sync.Mutex // held while an object is decoded by the big slots
 	big   []*slot    // guarded by bigMu
@@ -154,12 +181,29 @@ func (r *run) newSlot() (*slot, error) {
 // an incomplete answer must not look whole.
 func (r *run) list(ctx context.Context) error {
 	p := r.opts.Progress
-	defer p.ListingDone.Store(true)
+	held := window{limit: r.opts.Window}
+	send := func(j job) error {
+		select {
+		case r.queue <- j:
+			r.queued++
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	var failed error
 	for _, src := range r.opts.Sources {
-		err := src.List(ctx, r.opts.Select, func(obj source.Object, skip string) error {
-			r.opts.Ledger.Listed(obj)
+		err := src.List(ctx, r.opts.Select, func(obj source.Object, skip string) (err error) {
 			if skip == "" {
 				skip = unwanted(obj.Place.Kind)
+			}
+			if skip == "" && r.opts.Epochs != nil {
+				if skip, err = r.opts.Epochs.Skip(obj); err != nil {
+					return err
+				}
+			}
+			if skip != "" || r.opts.Epochs == nil {
+				r.opts.Ledger.Listed(obj)
 			}
 			if skip != "" {
 				r.opts.Ledger.Skip(obj, skip)
@@ -167,18 +211,18 @@ func (r *run) list(ctx context.Context) error {
 			}
 			p.Listed.Add(1)
 			p.ListedBytes.Add(storedSize(obj))
-			select {
-			case r.queue <- job{src, obj}:
-				return nil
-			case <-ctx.Done():
-				return ctx.Err()
-			}
+			return held.through(job{src, obj}, send)
 		})
 		if err != nil {
-			return err
+			failed = err
+			break
 		}
 	}
-	return nil
+	p.ListingDone.Store(true)
+	if err := held.drain(send); err != nil {
+		return err
+	}
+	return failed
 }
 
 // storedSize is what an object adds to the bytes to be read: members of archives lie in the bytes of their archive.
@@ -202,11 +246,34 @@ func unwanted(k source.Kind) string {
 
 // object opens one object and decodes it, or its members. It returns only what must end the run.
 func (r *run) object(ctx context.Context, j job) error {
-	p, led := r.opts.Progress, r.opts.Ledger
+	p := r.opts.Progress
 	defer func() {
 		p.Done.Add(1)
 		p.DoneBytes.Add(storedSize(j.obj))
 	}()
+	led := r.opts.Ledger
+	if r.opts.Epochs == nil {
+		_, err := r.read(ctx, j, led)
+		r.ended.Add(1)
+		return err
+	}
+	led, err := r.opts.Epochs.Begin(ctx, j.obj)
+	if err != nil {
+		return err
+	}
+	led.Listed(j.obj)
+	whole, err := r.read(ctx, j, led)
+	if err != nil {
+		return err
+	}
+	r.ended.Add(1)
+	return r.opts.Epochs.End(ctx, j.obj, whole)
+}
+
+// read reads one object or its members, counted by led, and tells whether nothing of it is missing. It returns only the
+// error that must end the run.
+func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, _ error) {
+	whole = true
 	settled := false
 	var fatal error
 	err := j.src.Open(ctx, j.obj, func(obj source.Object, text io.Reader) error {
@@ -218,42 +285,45 @@ func (r *run) object(ctx context.Context, j job) error {
 			}
 			if skip != "" {
 				led.Skip(obj, skip)
+				whole = whole && source.Counts(skip)
 				return nil
 			}
 		} else {
 			settled = true
 		}
-		fatal = r.decode(ctx, obj, text, j.src.Parallel() > 0)
+		var all bool
+		all, fatal = r.decode(ctx, obj, text, led, j.src.Parallel() > 0)
+		whole = whole && all
 		return fatal
 	})
 	switch {
 	case fatal != nil:
-		return fatal
+		return false, fatal
 	case settled:
-		return ctx.Err()
+		return whole, ctx.Err()
 	case ctx.Err() != nil:
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	// An archive, or something that could not be opened at all.
 	led.Object(j.obj).Close(err)
-	return nil
+	return whole && err == nil, nil
 }
 
-// decode reads one object and settles it in the ledger. It returns only what must end the run.
-func (r *run) decode(ctx context.Context, obj source.Object, text io.Reader, slow bool) error {
+// decode reads one object and settles it in the ledger. It returns only the error that must end the run.
+func (r *run) decode(ctx context.Context, obj source.Object, text io.Reader, led *ledger.Ledger, slow bool) (whole bool, _ error) {
 	if obj.Size >= bigObject || obj.Size < 0 {
-		return r.decodeBig(ctx, obj, text)
+		return r.decodeBig(ctx, obj, text, led)
 	}
 	if slow && obj.Size <= prefetchMax {
 		// Wait for the network without holding a decoder.
 		if err := r.fetching.Acquire(ctx, obj.Size); err != nil {
-			return err
+			return false, err
 		}
 		defer r.fetching.Release(obj.Size)
 		fetched := bytes.NewBuffer(make([]byte, 0, obj.Size+bytes.MinRead))
 		if _, err := fetched.ReadFrom(text); err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return false, ctx.Err()
 			}
 			text = io.MultiReader(fetched, failing{err})
 		} else {
@@ -262,7 +332,7 @@ func (r *run) decode(ctx context.Context, obj source.Object, text io.Reader, slo
 	}
 	s := <-r.slots
 	defer func() { r.slots <- s }()
-	sink := &sink{slot: s, obj: obj}
+	sink := &sink{slot: s, obj: obj, led: led}
 	err := s.dec.Decode(ctx, obj.Name, text, sink)
 	return sink.settle(ctx, err)
 }
@@ -273,25 +343,25 @@ type failing struct{ err error }
 func (f failing) Read([]byte) (int, error) { return 0, f.err }
 
 // decodeBig reads one object with several goroutines.
-func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader) error {
+func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader, led *ledger.Ledger) (whole bool, _ error) {
 	r.bigMu.Lock()
 	defer r.bigMu.Unlock()
 	for len(r.big) < r.opts.Workers {
 		s, err := r.newSlot()
 		if err != nil {
-			return err
+			return false, err
 		}
 		r.big = append(r.big, s)
 	}
 	// The slot that does the splitting meets events only in shapes that cannot be split.
 	main := <-r.slots
 	defer func() { r.slots <- main }()
-	first := &sink{slot: main, obj: obj}
+	first := &sink{slot: main, obj: obj, led: led}
 	first.begin()
 	var sinks []event.Sink
 	var parts []*sink
 	for _, s := range r.big {
-		part := &sink{slot: s, obj: obj, open: first.open, tally: first.open.Part()}
+		part := &sink{slot: s, obj: obj, led: led, open: first.open, tally: first.open.Part()}
 		parts = append(parts, part)
 		sinks = append(sinks, part)
 	}
@@ -299,6 +369,7 @@ func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader) 
 	for _, p := range parts {
 		p.flush()
 		p.tally.Done()
+		first.filtered = first.filtered || p.filtered
 		if first.fatal == nil {
 			first.fatal = p.fatal
 		}
@@ -310,16 +381,19 @@ func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader) 
 type sink struct {
 	slot  *slot
 	obj   source.Object
+	led   *ledger.Ledger
 	open  *ledger.Object // begun with the first thing to count, as an object without logs is skipped
 	tally *ledger.Tally
 	notes []string
 	fatal error
 	n     int64 // events since the progress was last told
+
+	filtered bool // some event was not wanted
 }
 
 func (s *sink) begin() *ledger.Tally {
 	if s.tally == nil {
-		s.open = s.slot.run.opts.Ledger.Object(s.obj)
+		s.open = s.led.Object(s.obj)
 		s.tally = s.open.Tally
 		for _, n := range s.notes {
 			s.tally.Note(n)
@@ -341,6 +415,7 @@ func (s *sink) Event(e *event.Event) error {
 	opts := &s.slot.run.opts
 	account, region := e.Account(), e.Region()
 	if !wanted(&opts.Select, account, region, e) {
+		s.filtered = true
 		t.Record(account, region, e.Time, ledger.Filtered)
 		return nil
 	}
@@ -410,27 +485,27 @@ func (s *sink) Digest([]byte) error {
 }
 
 // settle closes the object in the ledger.
-func (s *sink) settle(ctx context.Context, err error) error {
+func (s *sink) settle(ctx context.Context, err error) (whole bool, _ error) {
 	s.flush()
 	r := s.slot.run
 	r.opts.Progress.Expanded.Add(s.slot.dec.Expanded())
 	if s.fatal != nil {
-		return s.fatal
+		return false, s.fatal
 	}
 	if err != nil && ctx.Err() != nil {
-		return ctx.Err()
+		return false, ctx.Err()
 	}
 	expected := s.obj.Place.Kind != source.Unknown || slices.Contains(r.opts.Named, s.obj.Name)
 	other := errors.Is(err, event.ErrNoRecords) || errors.Is(err, event.ErrNotLogs) && !jsonName(s.obj.Name)
 	if s.open == nil && other && !expected {
-		r.opts.Ledger.Skip(s.obj, err.Error())
-		return nil
+		s.led.Skip(s.obj, err.Error())
+		return true, nil
 	}
 	t := s.begin()
 	t.Seen(s.slot.dec.Met())
 	t.Expanded(s.slot.dec.Expanded())
 	s.open.Close(err)
-	return nil
+	return err == nil && !s.filtered, nil
 }
 
 // jsonName tells names that promise JSON, so that other content means damage, from the notes and licences that lie

@@ -17,6 +17,7 @@ type Object struct {
 	Name     string // for people and ledgers: a path, s3://bucket/key, archive.zip!member, - for standard input
 	Size     int64  // as listed, -1 when not known
 	Modified time.Time
+	ETag     string // as the bucket lists it, or ""
 	Place    Place
 
 	// Archive is the name of the archive that this is a member of, or "". Bytes of a member are bytes of its archive too.

@@ -272,6 +272,7 @@ func (l *listing) object(o types.Object) error {
 	if o.LastModified != nil {
 		obj.Modified = *o.LastModified
 	}
+	obj.ETag = aws.ToString(o.ETag)
 	skip := ""
 	switch {
 	case obj.Size == 0:
