@@ -40,7 +40,7 @@ type Options struct {
 	InMemory int
 }
 
-const shards = 16
+const shards = 64
 
 // Set remembers events. It is safe for concurrent use. Close removes its files.
 type Set struct {
@@ -54,7 +54,7 @@ type Set struct {
 // New returns an empty set.
 func New(opts Options) *Set {
 	if opts.InMemory <= 0 {
-		opts.InMemory = shards * 196608
+		opts.InMemory = shards * 49152
 	}
 	return &Set{opts: opts, seed: maphash.MakeSeed()}
 }
@@ -74,7 +74,7 @@ func (s *Set) Add(e *event.Event) (Verdict, error) {
 		h = h*0x9e3779b97f4a7c15 ^ uint64(e.Time)
 		k.essence = uint32(h * 0xff51afd7ed558ccd >> 32)
 	}
-	sh := &s.shards[k.hi>>60]
+	sh := &s.shards[k.hi>>58]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	v := sh.find(k)
@@ -169,29 +169,34 @@ func hashed(b []byte) key {
 	return spread(key{hi: binary.LittleEndian.Uint64(sum[:]), lo: binary.LittleEndian.Uint64(sum[8:])})
 }
 
+// entry is a key in a table.
+type entry struct {
+	hi, lo  uint64
+	essence uint32
+}
+
 // shard is an open-addressing table and the runs that were spilled from it.
 type shard struct {
 	mu    sync.Mutex // guards all
-	ids   [][2]uint64
-	ess   []uint32
+	table []entry    // no entry has both words 0
 	n     int
 	runs  []*run
-	_     [24]byte // keep shards apart in the cache
-	extra []key    // unused between spills; scratch for sorting
+	extra []key     // unused between spills; scratch for sorting
+	_     [160]byte // keeps shards apart in the cache
 }
 
 func (s *shard) find(k key) Verdict {
-	if len(s.ids) == 0 {
+	if len(s.table) == 0 {
 		return First
 	}
 	v := First
-	mask := uint64(len(s.ids) - 1)
-	for i := k.hi >> 8 & mask; ; i = (i + 1) & mask {
-		switch id := s.ids[i]; {
-		case id[0]|id[1] == 0:
+	mask := uint64(len(s.table) - 1)
+	for i := k.hi & mask; ; i = (i + 1) & mask {
+		switch e := &s.table[i]; {
+		case e.hi|e.lo == 0:
 			return v
-		case id[0] == k.hi && id[1] == k.lo:
-			if s.ess[i] == k.essence {
+		case e.hi == k.hi && e.lo == k.lo:
+			if e.essence == k.essence {
 				return Duplicate
 			}
 			v = Conflict
@@ -200,25 +205,24 @@ func (s *shard) find(k key) Verdict {
 }
 
 func (s *shard) insert(k key) {
-	if s.n*4 >= len(s.ids)*3 {
+	if s.n*4 >= len(s.table)*3 {
 		s.grow()
 	}
-	mask := uint64(len(s.ids) - 1)
-	i := k.hi >> 8 & mask
-	for s.ids[i][0]|s.ids[i][1] != 0 {
+	mask := uint64(len(s.table) - 1)
+	i := k.hi & mask
+	for s.table[i].hi|s.table[i].lo != 0 {
 		i = (i + 1) & mask
 	}
-	s.ids[i], s.ess[i] = [2]uint64{k.hi, k.lo}, k.essence
+	s.table[i] = entry(k)
 	s.n++
 }
 
 func (s *shard) grow() {
-	ids, ess := s.ids, s.ess
-	size := max(256, 2*len(ids))
-	s.ids, s.ess, s.n = make([][2]uint64, size), make([]uint32, size), 0
-	for i, id := range ids {
-		if id[0]|id[1] != 0 {
-			s.insert(key{id[0], id[1], ess[i]})
+	old := s.table
+	s.table, s.n = make([]entry, max(256, 2*len(old))), 0
+	for _, e := range old {
+		if e.hi|e.lo != 0 {
+			s.insert(key(e))
 		}
 	}
 }
@@ -230,9 +234,9 @@ func (s *Set) spill(sh *shard) error {
 		return err
 	}
 	keys := sh.extra[:0]
-	for i, id := range sh.ids {
-		if id[0]|id[1] != 0 {
-			keys = append(keys, key{id[0], id[1], sh.ess[i]})
+	for _, e := range sh.table {
+		if e.hi|e.lo != 0 {
+			keys = append(keys, key(e))
 		}
 	}
 	slices.SortFunc(keys, compare)
@@ -242,7 +246,7 @@ func (s *Set) spill(sh *shard) error {
 	}
 	sh.runs = append(sh.runs, r)
 	sh.extra = keys[:0]
-	clear(sh.ids)
+	clear(sh.table)
 	sh.n = 0
 	return nil
 }

@@ -44,6 +44,7 @@ type payloadLog struct {
 	dir      string // where to spill; used when spill is set
 	spill    bool
 	cur      []byte
+	packed   []byte // scratch for compression
 	blocks   []payloadRef
 	first    int // index of blocks[0]; earlier ones were let go
 	mem      int64
@@ -88,12 +89,13 @@ func (l *payloadLog) seal() error {
 	if len(l.cur) == 0 {
 		return nil
 	}
-	data := s2.Encode(nil, l.cur)
-	l.cur = l.cur[:0]
+	l.packed = s2.Encode(l.packed[:cap(l.packed)], l.cur)
+	data := bytes.Clone(l.packed)
 	if cap(l.cur) > 4*payloadBlock {
-		l.cur = nil
+		l.cur, l.packed = nil, nil
 	}
-	l.blocks = append(l.blocks, payloadRef{data: bytes.Clone(data), size: len(data)})
+	l.cur = l.cur[:0]
+	l.blocks = append(l.blocks, payloadRef{data: data, size: len(data)})
 	l.mem += int64(len(data))
 	if l.mem <= l.limit {
 		return nil

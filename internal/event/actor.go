@@ -293,18 +293,32 @@ func unknown(account, from string) Actor {
 
 // arnParts gives the partition and the resource part of an ARN.
 func arnParts(arn string) (partition, resource string) {
-	p := strings.SplitN(arn, ":", 6)
-	if len(p) < 6 || p[0] != "arn" {
+	p, _, r := splitARN(arn)
+	if r == "" {
 		return "aws", ""
 	}
-	return p[1], p[5]
+	return p, r
 }
 
 func arnAccount(arn string) string {
-	if p := strings.SplitN(arn, ":", 6); len(p) == 6 && p[0] == "arn" {
-		return p[4]
+	_, a, _ := splitARN(arn)
+	return a
+}
+
+// splitARN cuts arn:partition:service:region:account:resource.
+func splitARN(arn string) (partition, account, resource string) {
+	rest, ok := strings.CutPrefix(arn, "arn:")
+	if !ok {
+		return "", "", ""
 	}
-	return ""
+	partition, rest, _ = strings.Cut(rest, ":")
+	_, rest, _ = strings.Cut(rest, ":")
+	_, rest, _ = strings.Cut(rest, ":")
+	account, resource, ok = strings.Cut(rest, ":")
+	if !ok {
+		return "", "", ""
+	}
+	return partition, account, resource
 }
 
 // arnName is the last part of an ARN's resource.

@@ -29,6 +29,7 @@ type Context struct {
 	// not taken yet. The seed is random, so that no log can make texts collide.
 	memory []uint64
 	seed   maphash.Seed
+	seeded bool
 	hashes [event.NumFields]uint64
 }
 
@@ -38,16 +39,25 @@ const (
 	rememberSlots = 1 << 13
 )
 
+// hash gives a hash of v, a text of a typed field, that is not 0.
+func (c *Context) hash(field event.Field, v event.Value) uint64 {
+	if h := c.hashes[field]; h != 0 {
+		return h
+	}
+	if !c.seeded {
+		c.seed, c.seeded = maphash.MakeSeed(), true
+	}
+	h := maphash.Bytes(c.seed, v.Raw()) | 1
+	c.hashes[field] = h
+	return h
+}
+
 // remember gives l's answer for v, a text of its typed field.
 func (c *Context) remember(l *leaf, v event.Value) bool {
 	if c.memory == nil {
-		c.memory, c.seed = make([]uint64, rememberSlots), maphash.MakeSeed()
+		c.memory = make([]uint64, rememberSlots)
 	}
-	h := c.hashes[l.place.field]
-	if h == 0 {
-		h = maphash.Bytes(c.seed, v.Raw()) | 1
-		c.hashes[l.place.field] = h
-	}
+	h := c.hash(l.place.field, v)
 	key := (h ^ uint64(uintptr(unsafe.Pointer(l)))) * 0x9e3779b97f4a7c15 &^ 1
 	slot := &c.memory[key>>(64-13)]
 	if *slot&^1 == key && key != 0 {

@@ -154,6 +154,7 @@ type Matcher struct {
 	stamp   []uint32 // of the event for which an expression was listed
 	now     uint32
 	scratch []byte
+	texts   [][]remembered // of each watch
 }
 
 // pair is eventSource and eventName as they stand in an event.
@@ -171,7 +172,7 @@ type found struct {
 
 // NewMatcher makes a matcher for one goroutine.
 func (ix *Index) NewMatcher() *Matcher {
-	return &Matcher{ix: ix, pairs: map[pair]*found{}, stamp: make([]uint32, len(ix.exprs))}
+	return &Matcher{ix: ix, pairs: map[pair]*found{}, stamp: make([]uint32, len(ix.exprs)), texts: make([][]remembered, len(ix.watches))}
 }
 
 // Context is the context of the event last given to [Matcher.Match] or [Matcher.Candidates], for [Context.Explain].
@@ -207,11 +208,7 @@ func (m *Matcher) Candidates(e *event.Event) []int32 {
 	m.list = append(m.list[:0], f.ids...)
 	m.list = append(m.list, m.ix.free...)
 	if len(f.watches) > 0 {
-		m.now++
-		if m.now == 0 {
-			clear(m.stamp)
-			m.now = 1
-		}
+		m.stampAnew()
 		for _, w := range f.watches {
 			w.see(m)
 		}
@@ -278,6 +275,15 @@ func (m *Matcher) narrow(p pair) *found {
 		}
 	}
 	return f
+}
+
+// stampAnew forgets which expressions are listed.
+func (m *Matcher) stampAnew() {
+	m.now++
+	if m.now == 0 {
+		clear(m.stamp)
+		m.now = 1
+	}
 }
 
 func (m *Matcher) add(ids []int32) {

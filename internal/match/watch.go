@@ -15,6 +15,7 @@ type watch struct {
 	// present are the expressions that need no more than a value, everything all that are watched here.
 	present    []int32
 	everything []int32
+	n          int // its number in the index
 }
 
 type watchedExpr struct {
@@ -56,7 +57,9 @@ func makeWatches(watched []watchedExpr, free []int32) ([]watch, []int32) {
 			}
 			continue
 		}
-		out = append(out, makeWatch(ws))
+		w := makeWatch(ws)
+		w.n = len(out)
+		out = append(out, w)
 	}
 	return out, free
 }
@@ -110,7 +113,11 @@ func hash(g uint32) uint32 { return g * 2654435761 >> 16 }
 // see lists the expressions whose guard passes.
 func (w *watch) see(m *Matcher) {
 	if w.place.direct(&m.ctx) {
-		if v := m.ctx.e.Get(w.place.field); v.Kind() != event.Missing {
+		v := m.ctx.e.Get(w.place.field)
+		switch {
+		case v.Kind() == event.String && len(v.Raw()) <= rememberText:
+			m.add(w.remember(m, v))
+		case v.Kind() != event.Missing:
 			w.value(m, v)
 		}
 		return
@@ -120,6 +127,38 @@ func (w *watch) see(m *Matcher) {
 		return true
 	})
 }
+
+// remembered is what a watch lists for a text, known by its hash: the same texts come again and again.
+type remembered struct {
+	hash uint64
+	ids  []int32
+}
+
+// remember lists the expressions whose guard passes for v, a text.
+func (w *watch) remember(m *Matcher, v event.Value) []int32 {
+	h := m.ctx.hash(w.place.field, v)
+	slots := m.texts[w.n]
+	if slots == nil {
+		slots = make([]remembered, rememberWatched)
+		m.texts[w.n] = slots
+	}
+	slot := &slots[h>>32%rememberWatched]
+	if slot.hash != h {
+		list := m.list
+		m.list = nil
+		m.stampAnew()
+		w.text(m, m.ctx.valueText(v))
+		*slot = remembered{h, m.list}
+		m.list = list
+		m.stampAnew()
+		for _, id := range list {
+			m.stamp[id] = m.now
+		}
+	}
+	return slot.ids
+}
+
+const rememberWatched = 1 << 11
 
 func (w *watch) value(m *Matcher, v event.Value) {
 	switch v.Kind() {
