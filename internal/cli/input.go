@@ -62,13 +62,15 @@ func (f *inputFlags) add(c *cobra.Command) {
 	fl.BoolVar(&f.s3.Anonymous, "no-sign-request", false, "read a public bucket without credentials")
 }
 
-// memoryLimit is where the garbage collector begins to work harder. Reading needs less, whatever the input.
+// memoryLimit is where the garbage collector begins to work harder, and up to which it is lazy. Reading needs less,
+// whatever the input.
 const memoryLimit = 400 << 20
 
 // intake makes the options of a run over args. done closes what was opened.
 func (f *inputFlags) intake(ctx context.Context, e *env, args []string) (opts intake.Options, done func() error, err error) {
-	if os.Getenv("GOMEMLIMIT") == "" {
+	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
 		debug.SetMemoryLimit(memoryLimit)
+		debug.SetGCPercent(400)
 	}
 	now := time.Now()
 	opts = intake.Options{Named: args, Workers: f.workers, Progress: new(intake.Progress)}

@@ -62,8 +62,9 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			s := &searcher{limit: limit, count: count, raw: format != "line", out: bufio.NewWriterSize(e.stdout, 64<<10)}
 			opts.Ledger = ledger.New()
 			if !in.keepDuplicates {
-				opts.Seen = dedup.New(dedup.Options{Dir: in.tempDir})
-				defer func() { _ = opts.Seen.Close() }() // temporary files only
+				seen := dedup.New(dedup.Options{Dir: in.tempDir})
+				defer func() { _ = seen.Close() }() // temporary files only
+				opts.Seen = seen
 			}
 			ctx, cancel := context.WithCancelCause(c.Context())
 			defer cancel(nil)

@@ -55,8 +55,9 @@ reported when it stays unreadable.
 				}
 				t.engine = detect.NewEngine(set)
 			}
-			t.opts.Seen = dedup.New(dedup.Options{Dir: in.tempDir})
-			defer func() { _ = t.opts.Seen.Close() }() // temporary files only
+			seen := dedup.New(dedup.Options{Dir: in.tempDir})
+			defer func() { _ = seen.Close() }() // temporary files only
+			t.opts.Seen = seen
 			err = t.run(c.Context(), follow, every)
 			return errors.Join(err, done())
 		},

@@ -89,6 +89,9 @@ func (l *payloadLog) seal() error {
 	if len(l.cur) == 0 {
 		return nil
 	}
+	if need := s2.MaxEncodedLen(len(l.cur)); cap(l.packed) < need {
+		l.packed = make([]byte, need+need/4)
+	}
 	l.packed = s2.Encode(l.packed[:cap(l.packed)], l.cur)
 	data := bytes.Clone(l.packed)
 	if cap(l.cur) > 4*payloadBlock {
