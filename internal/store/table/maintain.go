@@ -1,0 +1,362 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/iceberg-go/table"
+)
+
+// references are the files that a version of the table needs, by their names relative to the folder.
+type references struct {
+	data     map[string]File
+	metadata map[string]bool
+}
+
+// references walks through all snapshots.
+func (t *Table) references(ctx context.Context, s *state) (references, error) {
+	refs := references{data: make(map[string]File), metadata: map[string]bool{s.name: true, metadataDir + "/" + versionHint: true}}
+	need := func(location string) error {
+		name, err := t.disk.name(location)
+		refs.metadata[name] = true
+		return err
+	}
+	for entry := range s.meta.PreviousFiles() {
+		if err := need(entry.MetadataFile); err != nil {
+			return references{}, err
+		}
+	}
+	for _, snap := range s.meta.Snapshots() {
+		if err := need(snap.ManifestList); err != nil {
+			return references{}, err
+		}
+		manifests, err := t.manifests(&snap)
+		if err != nil {
+			return references{}, err
+		}
+		for _, m := range manifests {
+			if err := context.Cause(ctx); err != nil {
+				return references{}, err
+			}
+			name, err := t.disk.name(m.FilePath())
+			if err != nil {
+				return references{}, err
+			}
+			if refs.metadata[name] {
+				continue
+			}
+			refs.metadata[name] = true
+			files, err := t.files(s, m)
+			if err != nil {
+				return references{}, err
+			}
+			for _, f := range files {
+				refs.data[f.Name] = f
+			}
+		}
+	}
+	return refs, nil
+}
+
+// Expired is what an expiry did.
+type Expired struct {
+	Snapshots int
+	// Files are the data files that were removed from disk. A crash in between leaves the others to
+	// [Table.RemoveOrphans].
+	Files []File
+	Bytes int64
+}
+
+// Expire forgets the snapshots that were replaced more than keep ago and removes the files that only they referred to.
+// A plan made less than keep ago keeps its files: the age counts from the commit that replaced a snapshot, not from the
+// snapshot's own. Tagged snapshots and the current one stay.
+func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error) {
+	if t.readOnly {
+		return Expired{}, fmt.Errorf("expire snapshots: %w", ErrReadOnly)
+	}
+	t.commits.Lock()
+	defer t.commits.Unlock()
+	base := t.current.Load()
+	ids := expirable(base.meta, t.now().Add(-keep))
+	if len(ids) == 0 {
+		return Expired{}, nil
+	}
+	before, err := t.references(ctx, base)
+	if err != nil {
+		return Expired{}, fmt.Errorf("expire snapshots: %w", err)
+	}
+	cat := &catalog{disk: t.disk, base: base}
+	if _, _, err := cat.CommitTable(ctx, ident, nil, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)}); err != nil {
+		return Expired{}, fmt.Errorf("expire snapshots: %w", errors.Join(conflict(err), t.Refresh(context.WithoutCancel(ctx))))
+	}
+	t.current.Store(cat.next)
+	out := Expired{Snapshots: len(ids)}
+	after, err := t.references(ctx, cat.next)
+	if err != nil {
+		return out, fmt.Errorf("expire snapshots: %w", err)
+	}
+	for name := range before.metadata {
+		if !after.metadata[name] {
+			if err := t.disk.remove(t.path(name)); err != nil {
+				return out, fmt.Errorf("expire snapshots: %w", err)
+			}
+		}
+	}
+	for name, f := range before.data {
+		if _, ok := after.data[name]; ok {
+			continue
+		}
+		if err := t.disk.remove(f.Path); err != nil {
+			return out, fmt.Errorf("expire snapshots: %w", err)
+		}
+		out.Files = append(out.Files, f)
+		out.Bytes += f.Bytes
+	}
+	slices.SortFunc(out.Files, byTime)
+	return out, nil
+}
+
+// conflict makes iceberg-go's word for it ours.
+func conflict(err error) error {
+	if errors.Is(err, table.ErrCommitFailed) {
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return err
+}
+
+// expirable gives the snapshots that no name refers to and that were replaced before a time.
+func expirable(meta table.Metadata, before time.Time) []int64 {
+	snapshots := meta.Snapshots()
+	replaced := make(map[int64]int64, len(snapshots)) // when a snapshot's child was committed
+	for _, s := range snapshots {
+		if s.ParentSnapshotID != nil {
+			replaced[*s.ParentSnapshotID] = s.TimestampMs
+		}
+	}
+	named := make(map[int64]bool)
+	for _, ref := range meta.Refs() {
+		named[ref.SnapshotID] = true
+	}
+	var ids []int64
+	for _, s := range snapshots {
+		// Without a child here, the child has expired already, and so was replaced long before.
+		if at, ok := replaced[s.SnapshotID]; !named[s.SnapshotID] && (!ok || time.UnixMilli(at).Before(before)) {
+			ids = append(ids, s.SnapshotID)
+		}
+	}
+	return ids
+}
+
+// Tag names the current snapshot, which then never expires. A tag that exists is moved only with its name removed
+// first.
+func (t *Table) Tag(ctx context.Context, name string) error {
+	if name == "" || name == table.MainBranch {
+		return fmt.Errorf("tag %q: not a name for a tag", name)
+	}
+	return t.update(ctx, "tag "+name, func(s *state) ([]table.Update, error) {
+		if _, ok := tags(s)[name]; ok {
+			return nil, fmt.Errorf("there is such a tag: %w", fs.ErrExist)
+		}
+		snap := s.meta.CurrentSnapshot()
+		if snap == nil {
+			return nil, errors.New("the table has no snapshot yet")
+		}
+		return []table.Update{table.NewSetSnapshotRefUpdate(name, snap.SnapshotID, table.TagRef, 0, 0, 0)}, nil
+	})
+}
+
+// Untag removes a name; it fails with [fs.ErrNotExist] if there is none.
+func (t *Table) Untag(ctx context.Context, name string) error {
+	return t.update(ctx, "untag "+name, func(s *state) ([]table.Update, error) {
+		if _, ok := tags(s)[name]; !ok {
+			return nil, fmt.Errorf("no such tag: %w", fs.ErrNotExist)
+		}
+		return []table.Update{table.NewRemoveSnapshotRefUpdate(name)}, nil
+	})
+}
+
+// Tag is a snapshot that has a name.
+type Tag struct {
+	Name     string
+	Snapshot int64
+	Time     time.Time // of the snapshot, not of the naming
+}
+
+// Tags gives all tags, by name.
+func (t *Table) Tags(ctx context.Context) ([]Tag, error) {
+	if t.readOnly {
+		if err := t.Refresh(ctx); err != nil {
+			return nil, fmt.Errorf("list tags: %w", err)
+		}
+	}
+	var out []Tag
+	for _, tag := range tags(t.current.Load()) {
+		out = append(out, tag)
+	}
+	slices.SortFunc(out, func(a, b Tag) int { return strings.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+func tags(s *state) map[string]Tag {
+	out := make(map[string]Tag)
+	for name, ref := range s.meta.Refs() {
+		if ref.SnapshotRefType != table.TagRef {
+			continue
+		}
+		tag := Tag{Name: name, Snapshot: ref.SnapshotID}
+		if snap := s.meta.SnapshotByID(ref.SnapshotID); snap != nil {
+			tag.Time = time.UnixMilli(snap.TimestampMs).UTC()
+		}
+		out[name] = tag
+	}
+	return out
+}
+
+// update commits changes of the metadata alone.
+func (t *Table) update(ctx context.Context, what string, build func(*state) ([]table.Update, error)) error {
+	if t.readOnly {
+		return fmt.Errorf("%s: %w", what, ErrReadOnly)
+	}
+	t.commits.Lock()
+	defer t.commits.Unlock()
+	for attempt := 0; ; attempt++ {
+		base := t.current.Load()
+		updates, err := build(base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		cat := &catalog{disk: t.disk, base: base}
+		if _, _, err = cat.CommitTable(ctx, ident, nil, updates); err == nil {
+			t.current.Store(cat.next)
+			return nil
+		}
+		if rerr := t.Refresh(context.WithoutCancel(ctx)); rerr != nil {
+			return fmt.Errorf("%s: %w", what, errors.Join(err, rerr))
+		}
+		if !errors.Is(err, table.ErrCommitFailed) || attempt+1 == maxAttempts {
+			return fmt.Errorf("%s: %w", what, conflict(err))
+		}
+	}
+}
+
+// Orphan is a file below data/ or metadata/ that nothing refers to.
+type Orphan struct {
+	Name     string // relative to the folder, with slashes
+	Bytes    int64
+	Modified time.Time
+}
+
+// Orphans gives the files below data/ and metadata/ that no snapshot refers to and that were last written before a time;
+// the zero time means all. Files that are about to be appended count as orphans too.
+func (t *Table) Orphans(ctx context.Context, before time.Time) ([]Orphan, error) {
+	t.commits.Lock()
+	defer t.commits.Unlock()
+	out, err := t.orphans(ctx, before)
+	if err != nil {
+		return nil, fmt.Errorf("look for orphans: %w", err)
+	}
+	return out, nil
+}
+
+func (t *Table) orphans(ctx context.Context, before time.Time) ([]Orphan, error) {
+	if err := t.Refresh(ctx); err != nil {
+		return nil, err
+	}
+	refs, err := t.references(ctx, t.current.Load())
+	if err != nil {
+		return nil, err
+	}
+	var out []Orphan
+	for _, dir := range []string{dataDir, metadataDir} {
+		err := filepath.WalkDir(t.path(dir), func(path string, e fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) { // no data yet, or gone meanwhile
+				return nil
+			}
+			if err != nil || e.IsDir() {
+				return err
+			}
+			rel, err := filepath.Rel(t.disk.dir, path)
+			if err != nil {
+				return err
+			}
+			name := filepath.ToSlash(rel)
+			if _, ok := refs.data[name]; ok || refs.metadata[name] {
+				return context.Cause(ctx)
+			}
+			info, err := e.Info()
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if before.IsZero() || info.ModTime().Before(before) {
+				out = append(out, Orphan{Name: name, Bytes: info.Size(), Modified: info.ModTime()})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// RemoveOrphans removes what [Table.Orphans] gives, and gives what it removed, and folders below data/ that are empty.
+// At the start of the only writer, before it writes, the zero time is right.
+func (t *Table) RemoveOrphans(ctx context.Context, before time.Time) ([]Orphan, error) {
+	if t.readOnly {
+		return nil, fmt.Errorf("remove orphans: %w", ErrReadOnly)
+	}
+	t.commits.Lock()
+	defer t.commits.Unlock()
+	orphans, err := t.orphans(ctx, before)
+	if err != nil {
+		return nil, fmt.Errorf("remove orphans: %w", err)
+	}
+	for i, o := range orphans {
+		if err := t.disk.remove(t.path(o.Name)); err != nil {
+			return orphans[:i], fmt.Errorf("remove orphans: %w", err)
+		}
+	}
+	if err := t.removeEmptyDays(before); err != nil {
+		return orphans, fmt.Errorf("remove orphans: %w", err)
+	}
+	return orphans, nil
+}
+
+// removeEmptyDays removes folders directly below data/ that have nothing in them.
+func (t *Table) removeEmptyDays(before time.Time) error {
+	days, err := os.ReadDir(t.path(dataDir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, day := range days {
+		if !day.IsDir() {
+			continue
+		}
+		path := filepath.Join(t.path(dataDir), day.Name())
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return err
+		}
+		info, err := day.Info()
+		if err != nil {
+			return err
+		}
+		// Removing a folder fails if something has appeared in it, which is what is wanted.
+		if len(entries) == 0 && (before.IsZero() || info.ModTime().Before(before)) {
+			if err := t.disk.remove(path); err != nil {
+				t.disk.log.Warn("table: an empty folder stays", "path", path, "error", err)
+			}
+		}
+	}
+	return nil
+}
