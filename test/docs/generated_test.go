@@ -23,9 +23,9 @@ func TestFields(t *testing.T) {
 
 <!-- Written from event.Fields by: go test ./test/docs -update -->
 
-These fields are found in the one pass over a record. Any other path works too, in rules as in ` + "`spoor search`" + `; it is looked
-up when it is asked for. Paths are written as CloudTrail writes them; a key that differs only in case counts where the
-exact one is missing. Every field can be missing or null. [record.md](record.md) says how paths are walked.
+These fields are found in the one pass over a record. Any other path works too, in rules and in ` + "`spoor search`" + `; it is
+looked up when asked for. Paths are written as CloudTrail writes them; a key that differs only in case counts where
+the exact one is missing. Every field can be missing or null. [record.md](record.md) says how paths are walked.
 
 | path | type | what it is |
 |---|---|---|
@@ -87,10 +87,10 @@ func TestPack(t *testing.T) {
 <!-- Written from rules/ by: go test ./test/docs -update -->
 
 %d event rules and %d correlations, in Sigma, part of the program. Techniques are numbered as in ATT&CK %s;
-`+"`spoor rules coverage`"+` gives the earlier numbers too. Controls are those of the CIS AWS Foundations Benchmark's monitoring
-section. Signals are the names that other services give to the idea. [rules/README.md](../../rules/README.md) has the house style
-and what the levels mean. `+"`spoor rules show TITLE`"+` prints a rule whole. Event rules that only feed a correlation of their own
-file are not listed.
+`+"`spoor rules coverage`"+` gives the earlier numbers too. Controls are those of the CIS AWS Foundations Benchmark's
+monitoring section. Signals are the names that other services give to the idea.
+[rules/README.md](../../rules/README.md) has the house style and what the levels mean. `+"`spoor rules show TITLE`"+` prints a
+rule whole. Event rules that only feed a correlation of their own file are not listed.
 
 | level | rules |
 |---|---:|
