@@ -96,7 +96,9 @@ func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error)
 	if _, _, err := cat.CommitTable(ctx, ident, nil, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)}); err != nil {
 		return Expired{}, fmt.Errorf("expire snapshots: %w", errors.Join(conflict(err), t.Refresh(context.WithoutCancel(ctx))))
 	}
-	t.current.Store(cat.next)
+	if err := t.advance(cat.next); err != nil {
+		return Expired{}, fmt.Errorf("expire snapshots: %w", err)
+	}
 	out := Expired{Snapshots: len(ids)}
 	after, err := t.references(ctx, cat.next)
 	if err != nil {
@@ -234,8 +236,7 @@ func (t *Table) update(ctx context.Context, what string, build func(*state) ([]t
 		}
 		cat := &catalog{disk: t.disk, base: base}
 		if _, _, err = cat.CommitTable(ctx, ident, nil, updates); err == nil {
-			t.current.Store(cat.next)
-			return nil
+			return t.advance(cat.next)
 		}
 		if rerr := t.Refresh(context.WithoutCancel(ctx)); rerr != nil {
 			return fmt.Errorf("%s: %w", what, errors.Join(err, rerr))

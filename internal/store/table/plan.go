@@ -229,9 +229,12 @@ func (t *Table) file(df iceberg.DataFile, timeID int) (File, error) {
 	return f, nil
 }
 
-// damaged names the file in the table's folder that could not be read. That a file is missing stays visible to
-// [errors.Is].
+// damaged names the file in the table's folder that could not be understood, or is missing, which stays visible to
+// [errors.Is]. What the file system refuses for other reasons is no damage.
 func (t *Table) damaged(location string, err error) error {
+	if pathErr := (*fs.PathError)(nil); errors.As(err, &pathErr) && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read table metadata %s: %w", t.show(location), err)
+	}
 	return &DamagedError{Path: t.show(location), Err: err}
 }
 

@@ -1,11 +1,13 @@
 package table
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
 )
 
 // Column is a column of the table, a member of a struct or the element of a list.
@@ -124,4 +126,54 @@ func columns(fields []iceberg.NestedField) []Column {
 		out = append(out, c)
 	}
 	return out
+}
+
+// Evolve adds the columns that the schema has and the table has not, in a commit of its own. A column that changed its
+// name or type, or is gone, is refused: old files could not be read. What documents a column may change without effect.
+func (t *Table) Evolve(ctx context.Context, schema Schema) error {
+	if grown, err := extends(t.Columns(), schema.Columns, ""); err != nil {
+		return fmt.Errorf("evolve table: %w", err)
+	} else if !grown {
+		return nil
+	}
+	return t.update(ctx, "evolve table", func(s *state) ([]table.Update, error) {
+		if _, err := extends(columns(s.meta.CurrentSchema().Fields()), schema.Columns, ""); err != nil {
+			return nil, err
+		}
+		sc, err := schema.iceberg(s.meta.CurrentSchema().ID + 1)
+		if err != nil {
+			return nil, err
+		}
+		return []table.Update{table.NewAddSchemaUpdate(sc), table.NewSetCurrentSchemaUpdate(-1)}, nil
+	})
+}
+
+// extends tells whether want has all of have and more.
+func extends(have, want []Column, path string) (bool, error) {
+	byID := make(map[int]Column, len(want))
+	for _, c := range want {
+		byID[c.ID] = c
+	}
+	grown := false
+	for _, h := range have {
+		w, ok := byID[h.ID]
+		switch {
+		case !ok:
+			return false, fmt.Errorf("column %s%s (id %d) is gone", path, h.Name, h.ID)
+		case w.Name != h.Name || w.Type != h.Type || w.Required != h.Required:
+			return false, fmt.Errorf("column %s%s (id %d) became %s %s", path, h.Name, h.ID, w.Name, w.Type)
+		}
+		g, err := extends(h.Fields, w.Fields, path+h.Name+".")
+		if err != nil {
+			return false, err
+		}
+		grown = grown || g
+		delete(byID, h.ID)
+	}
+	for _, c := range want {
+		if _, ok := byID[c.ID]; ok && c.Required {
+			return false, fmt.Errorf("column %s%s (id %d) is new and required", path, c.Name, c.ID)
+		}
+	}
+	return grown || len(byID) > 0, nil
 }

@@ -2,12 +2,10 @@ package table
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -238,14 +236,25 @@ func (t *Table) Refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cur := t.current.Load()
-	if cur == nil {
-		t.disk.location = s.meta.Location()
-	} else if cur.meta.TableUUID() != s.meta.TableUUID() {
-		return fmt.Errorf("%s: another table took the place of the one that was opened", t.disk.dir)
+	return t.advance(s)
+}
+
+// advance makes s the current version unless a newer one is.
+func (t *Table) advance(s *state) error {
+	for {
+		cur := t.current.Load()
+		switch {
+		case cur == nil: // nobody else has the table yet
+			t.disk.location = s.meta.Location()
+		case cur.meta.TableUUID() != s.meta.TableUUID():
+			return fmt.Errorf("%s: another table took the place of the one that was opened", t.disk.dir)
+		case cur.version >= s.version:
+			return nil
+		}
+		if t.current.CompareAndSwap(cur, s) {
+			return nil
+		}
 	}
-	t.current.Store(s)
-	return nil
 }
 
 // Dir is the folder, as an absolute path.
@@ -400,8 +409,7 @@ func (t *Table) commit(ctx context.Context, p Props, build func(*table.Transacti
 		}
 		_, err = tx.Commit(ctx)
 		if cat.next != nil {
-			t.current.Store(cat.next)
-			return err
+			return errors.Join(err, t.advance(cat.next))
 		}
 		if err == nil { // nothing to change
 			return nil
@@ -446,67 +454,3 @@ func (t *Table) names(files []string) ([]string, error) {
 }
 
 func (t *Table) path(name string) string { return filepath.Join(t.disk.dir, filepath.FromSlash(name)) }
-
-// Evolve adds the columns that the schema has and the table has not, in a commit of its own. A column that changed its
-// name, type or place among its siblings, or is gone, is refused: old files could not be read.
-func (t *Table) Evolve(ctx context.Context, schema Schema) error {
-	have := t.Columns()
-	if err := extends(have, schema.Columns, ""); err != nil {
-		return fmt.Errorf("evolve table: %w", err)
-	}
-	sc, err := schema.iceberg(t.current.Load().meta.CurrentSchema().ID + 1)
-	if err != nil {
-		return fmt.Errorf("evolve table: %w", err)
-	}
-	if same, err := sameColumns(have, columns(sc.Fields())); err != nil || same {
-		return err
-	}
-	if t.readOnly {
-		return fmt.Errorf("evolve table: %w", ErrReadOnly)
-	}
-	t.commits.Lock()
-	defer t.commits.Unlock()
-	base := t.current.Load()
-	cat := &catalog{disk: t.disk, base: base}
-	updates := []table.Update{table.NewAddSchemaUpdate(sc), table.NewSetCurrentSchemaUpdate(-1)}
-	if _, _, err := cat.CommitTable(ctx, ident, nil, updates); err != nil {
-		return fmt.Errorf("evolve table: %w", err)
-	}
-	t.current.Store(cat.next)
-	return nil
-}
-
-func sameColumns(a, b []Column) (bool, error) {
-	x, err := json.Marshal(a)
-	if err != nil {
-		return false, err
-	}
-	y, err := json.Marshal(b)
-	return string(x) == string(y), err
-}
-
-func extends(have, want []Column, path string) error {
-	byID := make(map[int]Column, len(want))
-	for _, c := range want {
-		byID[c.ID] = c
-	}
-	for _, h := range have {
-		w, ok := byID[h.ID]
-		switch {
-		case !ok:
-			return fmt.Errorf("column %s%s (id %d) is gone", path, h.Name, h.ID)
-		case w.Name != h.Name || w.Type != h.Type || w.Required != h.Required:
-			return fmt.Errorf("column %s%s (id %d) became %s %s", path, h.Name, h.ID, w.Name, w.Type)
-		}
-		if err := extends(h.Fields, w.Fields, path+h.Name+"."); err != nil {
-			return err
-		}
-		delete(byID, h.ID)
-	}
-	for _, c := range slices.SortedFunc(maps.Values(byID), func(a, b Column) int { return a.ID - b.ID }) {
-		if c.Required {
-			return fmt.Errorf("column %s%s (id %d) is new and required", path, c.Name, c.ID)
-		}
-	}
-	return nil
-}
