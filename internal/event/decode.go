@@ -607,6 +607,11 @@ func (d *Decoder) unwrapItem(v Value, offset int64, invalid bool) {
 }
 
 func (d *Decoder) emit(e *Event, offset int64, invalid bool) {
+	if len(e.Raw) > d.lim.MaxRecord { // the buffer happened to hold it whole
+		d.reject(Reject{Offset: offset, Length: int64(len(e.Raw)), Raw: e.Raw,
+			Reason: fmt.Sprintf("record larger than the limit of %d bytes", d.lim.MaxRecord)})
+		return
+	}
 	if d.records == 0 {
 		d.records++
 		d.flushHeld()

@@ -392,6 +392,22 @@ func TestLimits(t *testing.T) {
 	if err != nil || fmt.Sprint(c.ids()) != "[a b]" || len(c.rejects) != 1 || !strings.Contains(c.rejects[0].Reason, "limit") || c.rejects[0].Length < 3<<20 {
 		t.Errorf("%v %v %d", err, c.ids(), len(c.rejects))
 	}
+	// However much of it lies in the buffer at once.
+	long := strings.Replace(record("long"), `"iam`, `"`+strings.Repeat("x", 5000)+`iam`, 1)
+	for name, text := range map[string]string{"log file": `{"Records":[` + record("a") + `,` + long + `,` + record("b") + `]}`, "lines": record("a") + "\n" + long + "\n" + record("b") + "\n"} {
+		for _, parallel := range []bool{false, true} {
+			c, d := &collect{}, NewDecoder(Limits{MaxRecord: 4096})
+			err := error(nil)
+			if parallel {
+				err = d.DecodeParallel(t.Context(), "test", strings.NewReader(text), c, []Sink{c})
+			} else {
+				err = d.Decode(t.Context(), "test", strings.NewReader(text), c)
+			}
+			if err != nil || fmt.Sprint(c.ids()) != "[a b]" || len(c.rejects) != 1 || !strings.Contains(c.rejects[0].Reason, "limit of 4096 bytes") || c.rejects[0].Length < 5000 {
+				t.Errorf("%s, parallel %v: %v %v %+v", name, parallel, err, c.ids(), c.rejects)
+			}
+		}
+	}
 	c = &collect{}
 	if err := NewDecoder(Limits{}).Decode(t.Context(), "test", strings.NewReader(text), c); err != nil || len(c.events) != 3 {
 		t.Errorf("%v, %d events", err, len(c.events))
