@@ -113,7 +113,8 @@ func CSV(s string) string {
 }
 
 // JSON returns the JSON document or documents in b with every control or invisible character inside its strings written
-// as a \u escape. The values stay the same. It expects valid JSON, which has such characters in strings only.
+// as a \u escape. The values stay the same, but for bytes that are not UTF-8, which become U+FFFD. It expects valid JSON,
+// which has such characters in strings only.
 func JSON(b []byte) []byte {
 	if plainJSON(b) {
 		return b
@@ -128,6 +129,8 @@ func JSON(b []byte) []byte {
 		}
 		r, size := utf8.DecodeRune(b[i:])
 		switch {
+		case r == utf8.RuneError && size == 1:
+			writeU(&out, utf8.RuneError)
 		case !hidden(r):
 			out.Write(b[i : i+size])
 		case r >= 0x10000:

@@ -123,6 +123,15 @@ func TestJSON(t *testing.T) {
 	}
 }
 
+// TestJSONOfBytes has bytes that are not UTF-8, which some terminals take for control characters.
+func TestJSONOfBytes(t *testing.T) {
+	t.Parallel()
+	got := safetext.JSON([]byte("{\"a\":\"x\x9b31m\xff\ufffd\"}"))
+	if want := `{"a":"x\ufffd31m\ufffd` + "\ufffd" + `"}`; string(got) != want {
+		t.Errorf("JSON = %q, want %q", got, want)
+	}
+}
+
 func FuzzTerminal(f *testing.F) {
 	for _, s := range []string{"", "\x1b[2J", "e\u0301\u0301\u0301", "漢字", "\xff\xfe", "\u202e\u2066"} {
 		f.Add(s, 4)
