@@ -3,13 +3,16 @@ package docs_test
 import (
 	"archive/tar"
 	"archive/zip"
+	"cmp"
 	"compress/gzip"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,20 +20,43 @@ import (
 
 // recentLogs makes the logs of the last seven days, once: the documentation asks for "--since 7d".
 var recentLogs = sync.OnceValues(func() (string, error) {
-	bin, err := program()
-	if err != nil {
-		return "", err
-	}
 	dir := filepath.Join(workspace, "logs")
-	start := time.Now().UTC().AddDate(0, 0, -6).Format(time.DateOnly)
-	out, err := exec.Command(filepath.Join(bin, "spoor"), "sample", "--out", dir, "--events", "1500", "--start", start).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("make logs: %w\n%s", err, out)
+	if err := makeLogs(dir, "--start", time.Now().UTC().AddDate(0, 0, -6).Format(time.DateOnly)); err != nil {
+		return "", err
 	}
 	return dir, pack(dir)
 })
 
-// pack writes what lies in dir into archives beside it, and a damaged copy of some of it.
+// damagedLogs makes two log files, once, one of them cut off. They are the same on every day, and have no event in common:
+// which of two copies counts depends on which is read first.
+var damagedLogs = sync.OnceValues(func() (string, error) {
+	fixed, dir := filepath.Join(workspace, "fixed"), filepath.Join(workspace, "damaged")
+	if err := makeLogs(fixed); err != nil {
+		return "", err
+	}
+	files, err := bySize(fixed)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return "", err
+	}
+	return dir, errors.Join(copyFile(files[0], filepath.Join(dir, "whole.json.gz"), -1), copyFile(files[1], filepath.Join(dir, "cut.json.gz"), 2000))
+})
+
+func makeLogs(dir string, flags ...string) error {
+	bin, err := program()
+	if err != nil {
+		return err
+	}
+	args := append([]string{"sample", "--out", dir, "--events", "1500"}, flags...)
+	if out, err := exec.Command(filepath.Join(bin, "spoor"), args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("make logs: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// pack writes what lies in dir into archives beside it.
 func pack(dir string) error {
 	zf, err := os.Create(dir + ".zip")
 	if err != nil {
@@ -45,44 +71,31 @@ func pack(dir string) error {
 	zw, gw := zip.NewWriter(zf), gzip.NewWriter(tf)
 	tw := tar.NewWriter(gw)
 	files := os.DirFS(dir)
-	if err := zw.AddFS(files); err != nil {
-		return err
-	}
-	if err := tw.AddFS(files); err != nil {
-		return err
-	}
-	if err := errors.Join(zw.Close(), tw.Close(), gw.Close()); err != nil {
-		return err
-	}
-	one, err := largest(dir)
-	if err != nil {
-		return err
-	}
-	damaged := filepath.Join(filepath.Dir(dir), "damaged")
-	if err := os.Mkdir(damaged, 0o755); err != nil {
-		return err
-	}
-	return errors.Join(copyFile(one, filepath.Join(damaged, "whole.json.gz"), -1), copyFile(one, filepath.Join(damaged, "cut.json.gz"), 2000))
+	return errors.Join(zw.AddFS(files), tw.AddFS(files), zw.Close(), tw.Close(), gw.Close())
 }
 
-// largest finds the largest log file below dir.
-func largest(dir string) (string, error) {
-	var best string
-	var size int64
+// bySize lists the log files below dir, the largest first.
+func bySize(dir string) ([]string, error) {
+	sizes := map[string]int64{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".json.gz") {
 			return err
 		}
 		info, err := d.Info()
-		if err == nil && info.Size() > size {
-			best, size = path, info.Size()
+		if err == nil {
+			sizes[path] = info.Size()
 		}
 		return err
 	})
-	if err == nil && size <= 2000 {
-		err = fmt.Errorf("the largest log of %s has %d bytes", dir, size)
+	if err != nil {
+		return nil, err
 	}
-	return best, err
+	out := slices.Sorted(maps.Keys(sizes))
+	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(sizes[b], sizes[a]) })
+	if len(out) < 2 || sizes[out[1]] <= 2000 {
+		return nil, fmt.Errorf("%d logs in %s, none or one of them of more than 2000 bytes", len(out), dir)
+	}
+	return out, nil
 }
 
 // prepare fills the folder in which the commands of a page run, and gives their environment:
@@ -102,7 +115,12 @@ func prepare(dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	one, err := largest(logs)
+	files, err := bySize(logs)
+	if err != nil {
+		return nil, err
+	}
+	one := files[0]
+	damaged, err := damagedLogs()
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +129,7 @@ func prepare(dir string) ([]string, error) {
 			return nil, err
 		}
 	}
-	if err := os.CopyFS(filepath.Join(dir, "damaged"), os.DirFS(filepath.Join(filepath.Dir(logs), "damaged"))); err != nil {
+	if err := os.CopyFS(filepath.Join(dir, "damaged"), os.DirFS(damaged)); err != nil {
 		return nil, err
 	}
 	tools := filepath.Join(dir, ".tools")
