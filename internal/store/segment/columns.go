@@ -58,6 +58,8 @@ const (
 	fromActorSession
 	fromFile
 	fromOffset
+	fromRawHead
+	fromRawTail
 	fromRaw
 	fromRawBytes
 )
@@ -168,8 +170,10 @@ var table = sync.OnceValue(func() []Column {
 		{ID: 86, Name: "eventDay", Type: Day, from: fromDay, Doc: "day of eventTime in UTC; 1970-01-01 when eventTime is null. One day a file"},
 		{ID: 87, Name: "sourceObject", from: fromFile, Doc: "name of the file or object that the record was read from"},
 		{ID: 88, Name: "sourceOffset", Type: Long, from: fromOffset, like: ascending, Doc: "byte offset of the record in it, after decompression"},
-		{ID: 89, Name: "raw", from: fromRaw, like: bulky, Doc: "the record as it arrived; bytes that are not UTF-8 are written as U+FFFD here, and rawBytes has them"},
-		{ID: 90, Name: "rawBytes", Type: Bytes, from: fromRawBytes, like: bulky, Doc: "the record byte for byte, only where raw is not"},
+		{ID: 89, Name: "rawHead", from: fromRawHead, like: bulky, Doc: "the record up to the value of requestParameters; null where raw is not"},
+		{ID: 90, Name: "rawTail", from: fromRawTail, like: bulky, Doc: "the record behind the text of eventID; null where raw is not"},
+		{ID: 91, Name: "raw", from: fromRaw, like: bulky, Doc: "the whole record, only where the parts do not give it; bytes that are not UTF-8 are written as U+FFFD"},
+		{ID: 92, Name: "rawBytes", Type: Bytes, from: fromRawBytes, like: bulky, Doc: "the record byte for byte, only where it is not UTF-8"},
 	}
 })
 

@@ -60,6 +60,8 @@ type encoder struct {
 
 	row   *row
 	valid bool // the record is UTF-8
+	// head and tail are the parts of the record that no other column has, nil when it must be kept whole.
+	head, tail []byte
 
 	// What member collects of one JSON object: the values of its fields with from == fromMember.
 	want    []node
@@ -111,6 +113,10 @@ func (x *encoder) reset() {
 // add appends a row. The leaves point into it until reset.
 func (x *encoder) add(r *row) {
 	x.row, x.valid = r, utf8.Valid(r.ev.Raw)
+	x.head, x.tail = nil, nil
+	if x.valid {
+		x.head, x.tail = split(&r.ev)
+	}
 	for i := range x.nodes {
 		x.node(&x.nodes[i], event.Value{}, 0)
 	}
@@ -165,7 +171,17 @@ func (x *encoder) node(n *node, v event.Value, rep int16) {
 	case fromActorSession:
 		x.text(n, x.row.actor.Session, rep, x.valid)
 		return
+	case fromRawHead:
+		x.part(n, x.head, rep)
+		return
+	case fromRawTail:
+		x.part(n, x.tail, rep)
+		return
 	case fromRaw:
+		if x.head != nil {
+			x.null(n, n.def-1, rep)
+			return
+		}
 		x.bytes(n, e.Raw, rep, x.valid)
 		return
 	case fromRawBytes:
@@ -315,6 +331,16 @@ func (x *encoder) text(n *node, s string, rep int16, valid bool) {
 		return
 	}
 	x.bytes(n, bytesOf(s), rep, valid)
+}
+
+// part appends b, or null when it is nil.
+func (x *encoder) part(n *node, b []byte, rep int16) {
+	if b == nil {
+		x.null(n, n.def-1, rep)
+		return
+	}
+	l := x.there(n, rep)
+	l.bytes = append(l.bytes, b)
 }
 
 func (x *encoder) bytes(n *node, b []byte, rep int16, valid bool) {
