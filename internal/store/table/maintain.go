@@ -88,7 +88,7 @@ func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error)
 	if len(ids) == 0 {
 		return Expired{}, nil
 	}
-	before, err := t.references(ctx, base)
+	had, err := t.references(ctx, base)
 	if err != nil {
 		return Expired{}, fmt.Errorf("expire snapshots: %w", err)
 	}
@@ -104,14 +104,14 @@ func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error)
 	if err != nil {
 		return out, fmt.Errorf("expire snapshots: %w", err)
 	}
-	for name := range before.metadata {
+	for name := range had.metadata {
 		if !after.metadata[name] {
 			if err := t.disk.remove(t.path(name)); err != nil {
 				return out, fmt.Errorf("expire snapshots: %w", err)
 			}
 		}
 	}
-	for name, f := range before.data {
+	for name, f := range had.data {
 		if _, ok := after.data[name]; ok {
 			continue
 		}
@@ -122,6 +122,16 @@ func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error)
 		out.Bytes += f.Bytes
 	}
 	slices.SortFunc(out.Files, byTime)
+	// Manifests that were merged in the commit that wrote them belong to no snapshot.
+	orphans, err := t.orphans(ctx, t.now().Add(-keep), metadataDir)
+	if err != nil {
+		return out, fmt.Errorf("expire snapshots: %w", err)
+	}
+	for _, o := range orphans {
+		if err := t.disk.remove(t.path(o.Name)); err != nil {
+			return out, fmt.Errorf("expire snapshots: %w", err)
+		}
+	}
 	return out, nil
 }
 
@@ -259,14 +269,14 @@ type Orphan struct {
 func (t *Table) Orphans(ctx context.Context, before time.Time) ([]Orphan, error) {
 	t.commits.Lock()
 	defer t.commits.Unlock()
-	out, err := t.orphans(ctx, before)
+	out, err := t.orphans(ctx, before, dataDir, metadataDir)
 	if err != nil {
 		return nil, fmt.Errorf("look for orphans: %w", err)
 	}
 	return out, nil
 }
 
-func (t *Table) orphans(ctx context.Context, before time.Time) ([]Orphan, error) {
+func (t *Table) orphans(ctx context.Context, before time.Time, dirs ...string) ([]Orphan, error) {
 	if err := t.Refresh(ctx); err != nil {
 		return nil, err
 	}
@@ -275,7 +285,7 @@ func (t *Table) orphans(ctx context.Context, before time.Time) ([]Orphan, error)
 		return nil, err
 	}
 	var out []Orphan
-	for _, dir := range []string{dataDir, metadataDir} {
+	for _, dir := range dirs {
 		err := filepath.WalkDir(t.path(dir), func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) { // no data yet, or gone meanwhile
 				return nil
@@ -318,7 +328,7 @@ func (t *Table) RemoveOrphans(ctx context.Context, before time.Time) ([]Orphan, 
 	}
 	t.commits.Lock()
 	defer t.commits.Unlock()
-	orphans, err := t.orphans(ctx, before)
+	orphans, err := t.orphans(ctx, before, dataDir, metadataDir)
 	if err != nil {
 		return nil, fmt.Errorf("remove orphans: %w", err)
 	}
