@@ -1,0 +1,338 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"spoor/internal/store/segment"
+	"spoor/internal/store/table"
+)
+
+// Options say how a store is opened.
+type Options struct {
+	// ReadOnly takes no lock and changes nothing.
+	ReadOnly bool
+	// Wait is how long to wait for another writer to end; negative waits without end.
+	Wait time.Duration
+	Log  *slog.Logger     // nil: nothing is logged
+	Now  func() time.Time // nil: time.Now
+}
+
+// Store is an open store. Readers may use it from many goroutines; what changes the store runs one at a time.
+type Store struct {
+	dir    string
+	opts   Options
+	format formatFile
+	table  *table.Table
+	lock   *lockFile // nil when read-only
+	st     *state    // of the current version, when writing
+}
+
+// Create makes an empty store in dir, which is made when it does not exist and must be empty when it does, and opens it.
+func Create(ctx context.Context, dir string, opts Options) (*Store, error) {
+	if opts.ReadOnly {
+		return nil, fmt.Errorf("make a store: %w", ErrReadOnly)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make a store: %w", err)
+	}
+	l, err := lock(ctx, dir, opts.Wait)
+	if err != nil {
+		return nil, err
+	}
+	err = create(ctx, dir, opts)
+	if err = errors.Join(err, l.release()); err != nil {
+		return nil, fmt.Errorf("make a store in %s: %w", dir, err)
+	}
+	return Open(ctx, dir, opts)
+}
+
+// create lays out the folder; its format file comes last, so that what is half made is no store and is made anew.
+func create(ctx context.Context, dir string, opts Options) error {
+	if _, err := os.Stat(filepath.Join(dir, formatName)); err == nil {
+		return nil // another process was faster
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	ours := map[string]bool{lockName: true, dataDir: true, indexDir: true, stateDir: true, "metadata": true}
+	for _, e := range entries {
+		if !ours[e.Name()] && !strings.HasPrefix(e.Name(), ".part-") {
+			return fmt.Errorf("the folder has other things in it, such as %q", e.Name())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, dataDir)); errors.Is(err, fs.ErrNotExist) {
+		for _, d := range []string{dataDir, indexDir, stateDir} {
+			if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+				return err
+			}
+		}
+	}
+	t, err := table.Create(ctx, dir, tableSchema(), table.Options{Logger: opts.Log, Now: opts.Now})
+	if errors.Is(err, table.ErrExists) {
+		t, err = table.Open(ctx, dir, table.Options{Logger: opts.Log, Now: opts.Now})
+	}
+	if err != nil {
+		return err
+	}
+	if plan, err := t.Plan(ctx, table.Filter{}); err != nil || plan.Snapshot != 0 {
+		return errors.Join(err, errors.New("the folder has another table in it"))
+	}
+	now := time.Now
+	if opts.Now != nil {
+		now = opts.Now
+	}
+	b, err := json.Marshal(formatFile{Format: "spoor-store", Version: FormatVersion, Created: now().UTC()})
+	if err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(dir, formatName), append(b, '\n'))
+}
+
+// Open opens the store in dir. Opening for writing takes the lock and removes what a writer that was killed left behind.
+func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
+	s := &Store{opts: opts}
+	if s.opts.Now == nil {
+		s.opts.Now = time.Now
+	}
+	if s.opts.Log == nil {
+		s.opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if s.dir, err = filepath.Abs(dir); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if s.format, err = readFormat(s.dir); err != nil {
+		return nil, err
+	}
+	if !opts.ReadOnly {
+		if s.lock, err = lock(ctx, s.dir, opts.Wait); err != nil {
+			return nil, err
+		}
+		defer func() {
+			if err != nil {
+				err = errors.Join(err, s.lock.release())
+			}
+		}()
+	}
+	s.table, err = table.Open(ctx, s.dir, table.Options{ReadOnly: opts.ReadOnly, Logger: opts.Log, Now: opts.Now})
+	if err != nil {
+		return nil, fmt.Errorf("open store %s: %w", s.dir, err)
+	}
+	if opts.ReadOnly {
+		return s, nil
+	}
+	if err := s.table.Evolve(ctx, tableSchema()); err != nil {
+		return nil, fmt.Errorf("open store %s: %w", s.dir, err)
+	}
+	if s.st, err = s.stateOf(s.table.Props()); err != nil {
+		return nil, err
+	}
+	if err := s.sweep(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.tagHolds(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Close gives the lock back.
+func (s *Store) Close() error {
+	if s.lock == nil {
+		return nil
+	}
+	err := s.lock.release()
+	s.lock = nil
+	return err
+}
+
+// Dir is the store's folder, absolute.
+func (s *Store) Dir() string { return s.dir }
+
+func (s *Store) writable() error {
+	if s.lock == nil {
+		return ErrReadOnly
+	}
+	return nil
+}
+
+// stateOf reads the state that belongs to a version of the table.
+func (s *Store) stateOf(p table.Props) (*state, error) {
+	name, ok := p[propState]
+	if !ok {
+		return newState(), nil
+	}
+	st, err := readState(s.dir, name)
+	if err != nil {
+		return nil, err
+	}
+	if want := p[propSeq]; strconv.FormatInt(st.Seq, 10) != want {
+		return nil, fmt.Errorf("read the store's state: %s has number %d, the table says %s", name, st.Seq, want)
+	}
+	return st, nil
+}
+
+// view gives files and state of one moment.
+func (s *Store) view(ctx context.Context, f table.Filter) (table.Plan, *state, error) {
+	for attempt := 0; ; attempt++ {
+		plan, err := s.table.Plan(ctx, f)
+		if err != nil {
+			return table.Plan{}, nil, err
+		}
+		if f.Tag != "" {
+			return plan, nil, nil
+		}
+		st, err := s.stateOf(plan.Props)
+		if err == nil {
+			return plan, st, nil
+		}
+		// The writer may have taken the next step meanwhile and removed the state of the one before.
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
+			return table.Plan{}, nil, err
+		}
+	}
+}
+
+// commit writes st as the next state and calls change with the properties that make it valid.
+func (s *Store) commit(st *state, change func(table.Props) error) error {
+	st.Seq = s.st.Seq + 1
+	st.Written = s.opts.Now().UTC()
+	name, err := writeState(s.dir, st)
+	if err != nil {
+		return err
+	}
+	for _, d := range []string{stateDir, indexDir} {
+		if err := syncDir(filepath.Join(s.dir, d)); err != nil {
+			return fmt.Errorf("sync folder %s: %w", d, err)
+		}
+	}
+	err = change(table.Props{propState: name, propSeq: strconv.FormatInt(st.Seq, 10)})
+	if errors.Is(err, table.ErrUnknown) {
+		if rerr := s.table.Refresh(context.Background()); rerr != nil {
+			return errors.Join(err, rerr)
+		}
+		if s.table.Props()[propState] == name {
+			err = nil
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("commit to the store: %w", err)
+	}
+	s.st = st
+	return nil
+}
+
+// append commits new data files with the state that counts them.
+func (s *Store) append(ctx context.Context, files []segment.Segment, st *state) error {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.Path
+	}
+	return s.commit(st, func(p table.Props) error { return s.table.Append(ctx, names, p) })
+}
+
+// removeSegments removes files that are no part of the store.
+func removeSegments(dir string, segs []segment.Segment) error {
+	var errs []error
+	for _, g := range segs {
+		for _, name := range [...]string{g.Path, g.IDsPath} {
+			if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				errs = append(errs, fmt.Errorf("remove a file that was not committed: %w", err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// sweep removes what nothing refers to. The caller has the lock and has nothing uncommitted.
+func (s *Store) sweep(ctx context.Context) error {
+	gone, err := s.table.RemoveOrphans(ctx, time.Time{})
+	if err != nil {
+		return fmt.Errorf("remove what an interrupted write left: %w", err)
+	}
+	files, err := s.table.Files(ctx)
+	if err != nil {
+		return fmt.Errorf("remove what an interrupted write left: %w", err)
+	}
+	keep := map[string]bool{}
+	for _, f := range files {
+		keep[filepath.Base(idsPath(s.dir, f.Name))] = true
+	}
+	entries, err := os.ReadDir(filepath.Join(s.dir, indexDir))
+	if err != nil {
+		return fmt.Errorf("remove what an interrupted write left: %w", err)
+	}
+	n := len(gone)
+	for _, e := range entries {
+		if keep[e.Name()] || e.IsDir() {
+			continue
+		}
+		if err := os.Remove(filepath.Join(s.dir, indexDir, e.Name())); err != nil {
+			return fmt.Errorf("remove what an interrupted write left: %w", err)
+		}
+		n++
+	}
+	states := map[string]bool{s.table.Props()[propState]: true}
+	for _, name := range s.st.files() {
+		states[name] = true
+	}
+	// A reader may be between the table and the state that it names.
+	k, err := sweepState(s.dir, states, s.opts.Now().Add(-stateGrace))
+	if err != nil {
+		return err
+	}
+	if n += k; n > 0 {
+		s.opts.Log.Debug("store: removed what nothing refers to", "files", n)
+	}
+	return nil
+}
+
+// stateGrace is how long state files stay that a newer commit has replaced.
+const stateGrace = 10 * time.Minute
+
+// idsPath gives the ids file that belongs to a data file, by the data file's name or path.
+func idsPath(dir, data string) string {
+	base := filepath.Base(filepath.FromSlash(data))
+	return filepath.Join(dir, indexDir, strings.TrimSuffix(base, filepath.Ext(base))+".ids")
+}
+
+// tableSchema is the table of columns as the table wants it.
+func tableSchema() table.Schema {
+	return table.Schema{Columns: tableColumns(segment.Columns()), Time: "eventTime", Bounds: []string{"eventSource", "eventName", "account"}}
+}
+
+func tableColumns(cols []segment.Column) []table.Column {
+	out := make([]table.Column, len(cols))
+	for i, c := range cols {
+		out[i] = table.Column{ID: c.ID, Name: c.Name, Doc: c.Doc, Fields: tableColumns(c.Fields)}
+		switch c.Type {
+		case segment.Bytes:
+			out[i].Type = "binary"
+		case segment.Bool:
+			out[i].Type = "boolean"
+		case segment.Long:
+			out[i].Type = "long"
+		case segment.Time:
+			out[i].Type = "timestamptz"
+		case segment.Day:
+			out[i].Type = "date"
+		case segment.Struct:
+			out[i].Type = "struct"
+		case segment.List:
+			out[i].Type = "list"
+		default:
+			out[i].Type = "string"
+		}
+	}
+	return out
+}
