@@ -147,7 +147,7 @@ func (h *hits) keep(g *aggregate, e *event.Event, actor *event.Actor, record han
 	}
 	if s.record == noHandle {
 		var err error
-		if s.record, err = h.log.append(e); err != nil {
+		if s.record, err = h.log.append(e, false); err != nil {
 			return noHandle, err
 		}
 	}

@@ -20,6 +20,9 @@ type BatchOptions struct {
 	Memory      int64  // bytes, over all shards; DefaultBatchMemory
 	MaxFindings int    // DefaultMaxFindings
 	RawLimit    int64  // bytes of raw records in the findings; DefaultRawLimit
+	// Again, when set, spares the batch the keeping of records that only feed correlations and can be read again
+	// (event.Event.Again): those behind findings are asked for in Finish.
+	Again Again
 }
 
 // Batch evaluates a set of events that is all there: history. Events come in any order and from many goroutines; the answer
@@ -55,6 +58,7 @@ type Shard struct {
 	worker *Worker
 	hits   *hits
 	log    *payloadLog
+	again  bool // records that can be read again are not kept for correlations
 	sorter *sorter
 	occ    occurrence
 	err    error
@@ -73,6 +77,7 @@ func (b *Batch) Shard() (*Shard, error) {
 		worker: b.engine.NewWorker(),
 		log:    log,
 		hits:   newHits(b.engine.rs.rules, b.opt.MaxFindings, log),
+		again:  b.opt.Again != nil,
 		sorter: &sorter{limit: part, dir: b.opt.TempDir},
 	}
 	b.shards = append(b.shards, s)
@@ -95,7 +100,7 @@ func (s *Shard) take(e *event.Event, rules []int) error {
 	record := noHandle
 	var err error
 	if in := s.worker.inputs(e, rules); len(in) > 0 {
-		if record, err = s.log.append(e); err != nil {
+		if record, err = s.log.append(e, s.again && e.Again && !s.worker.alerts(rules)); err != nil {
 			return err
 		}
 		s.occ = occurrence{time: e.Time, id: orderID(e), account: shorten(e.Account()), failed: s.worker.failed, record: record, inputs: in}
@@ -184,8 +189,12 @@ func (b *Batch) Finish(ctx context.Context) (*Result, error) {
 		groups = append(groups, g)
 	}
 	out := &Result{Notes: append(all.notes(), append(cs.notes(), k.notes()...)...)}
-	if out.Findings, err = rs.findings(groups, cs.list(), logs, b.opt.RawLimit); err != nil {
+	var lost int
+	if out.Findings, lost, err = rs.findings(groups, cs.list(), logs, b.opt.RawLimit, b.opt.Again); err != nil {
 		return nil, fmt.Errorf("read back the records of findings: %w", err)
+	}
+	if lost > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("%d records behind correlations could not be read again: their files have changed since", lost))
 	}
 	for i, r := range rs.rules {
 		if !r.part {

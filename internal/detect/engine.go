@@ -109,6 +109,11 @@ func (w *Worker) inputs(e *event.Event, rules []int) []input {
 	return in
 }
 
+// alerts reports whether any of the rules does more than feed correlations.
+func (w *Worker) alerts(rules []int) bool {
+	return slices.ContainsFunc(rules, func(i int) bool { return w.rs.rules[i].alerts })
+}
+
 func lower(l Level) Level { return max(l-1, Informational) }
 
 // explain gives the field tests of x that hold for the event of the context.

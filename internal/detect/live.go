@@ -107,7 +107,7 @@ func (l *Live) offer(e *event.Event, in []input, failed bool) error {
 	if len(in) > 0 && ahead {
 		l.k.untimed++
 	} else if len(in) > 0 {
-		record, err := l.log.append(e)
+		record, err := l.log.append(e, false)
 		if err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (l *Live) fired(c *correlation, f *window.Firing) {
 	if len(cs.byGroup) == 0 {
 		return
 	}
-	found, err := l.engine.rs.findings(nil, cs.list(), []*payloadLog{l.log}, DefaultRawLimit)
+	found, _, err := l.engine.rs.findings(nil, cs.list(), []*payloadLog{l.log}, DefaultRawLimit, nil)
 	if err != nil {
 		l.err = errors.Join(l.err, err)
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -60,8 +61,8 @@ type payloadRef struct {
 	size int
 }
 
-// append keeps a record and returns where.
-func (l *payloadLog) append(e *event.Event) (handle, error) {
+// append keeps a record and returns where. Of a record that is only located, what is kept is where it was read.
+func (l *payloadLog) append(e *event.Event, located bool) (handle, error) {
 	if len(l.cur) >= payloadBlock {
 		if err := l.seal(); err != nil {
 			return noHandle, err
@@ -79,6 +80,10 @@ func (l *payloadLog) append(e *event.Event) (handle, error) {
 		l.cur = appendText(l.cur, l.lastName)
 	}
 	l.cur = binary.AppendVarint(l.cur, e.Offset)
+	if located {
+		l.cur = binary.AppendUvarint(l.cur, 0) // no record is empty
+		return h, nil
+	}
 	l.cur = binary.AppendUvarint(l.cur, uint64(len(e.Raw)))
 	l.cur = append(l.cur, e.Raw...)
 	return h, nil
@@ -228,8 +233,43 @@ type want struct {
 	to func(file string, offset int64, raw []byte) error
 }
 
-// fetch reads the wanted records, each block once. Records that were let go are passed over.
-func fetch(logs []*payloadLog, wants []want) error {
+// Again reads records of a file a second time: it calls to for each record that stands at one of the offsets, which rise.
+// What to gets is valid until it returns. Records that are not there any more are passed over.
+type Again func(file string, offsets []int64, to func(offset int64, raw []byte) error) error
+
+// located are the wanted records of one file that were not kept.
+type located map[int64][]func(file string, offset int64, raw []byte) error
+
+// fetch reads the wanted records, each block and each file once. Records that were let go are passed over. It returns how
+// many records could not be read again.
+func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) {
+	files := map[string]located{}
+	if err := fetchKept(logs, wants, files); err != nil {
+		return 0, err
+	}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		records := files[name]
+		if again != nil {
+			err := again(name, slices.Sorted(maps.Keys(records)), func(offset int64, raw []byte) error {
+				for _, to := range records[offset] {
+					if err := to(name, offset, raw); err != nil {
+						return err
+					}
+				}
+				delete(records, offset)
+				return nil
+			})
+			if err != nil {
+				return lost, fmt.Errorf("read the records behind findings again: %w", err)
+			}
+		}
+		lost += len(records)
+	}
+	return lost, nil
+}
+
+// fetchKept reads the wanted records that were kept, and notes in files where the others are.
+func fetchKept(logs []*payloadLog, wants []want, files map[string]located) error {
 	slices.SortStableFunc(wants, func(a, b want) int {
 		if a.h < b.h {
 			return -1
@@ -261,6 +301,13 @@ func fetch(logs []*payloadLog, wants []want) error {
 		file, at, raw, err := l.record(text, w.h.offset())
 		if err != nil {
 			return err
+		}
+		if len(raw) == 0 {
+			if files[file] == nil {
+				files[file] = located{}
+			}
+			files[file][at] = append(files[file][at], w.to)
+			continue
 		}
 		if err := w.to(file, at, raw); err != nil {
 			return err

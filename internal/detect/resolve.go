@@ -25,8 +25,9 @@ func rank(a, b *Finding) int {
 	return cmp.Or(cmp.Compare(b.Level, a.Level), cmp.Compare(b.Count, a.Count), a.First.Compare(b.First), strings.Compare(a.ID, b.ID))
 }
 
-// findings makes the findings of aggregates and cases, in the order of rank, with the records behind them.
-func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLog, rawLimit int64) ([]Finding, error) {
+// findings makes the findings of aggregates and cases, in the order of rank, with the records behind them, and tells how
+// many of those could not be read again.
+func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLog, rawLimit int64, again Again) (out []Finding, lost int, err error) {
 	drafts := make([]*draft, 0, len(groups)+len(of))
 	for _, g := range groups {
 		drafts = append(drafts, &draft{Finding: rs.findingOf(g), group: g})
@@ -102,10 +103,10 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 			}})
 		}
 	}
-	if err := fetch(logs, wants); err != nil {
-		return nil, err
+	if lost, err = fetch(logs, wants, again); err != nil {
+		return nil, 0, err
 	}
-	out := make([]Finding, len(drafts))
+	out = make([]Finding, len(drafts))
 	for i, d := range drafts {
 		if t := tallies[d]; t != nil {
 			d.setTallies((*[dimensions]tally)(t))
@@ -116,7 +117,7 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 		}
 		out[i] = d.Finding
 	}
-	return out, nil
+	return out, lost, nil
 }
 
 // findingOf makes the finding of an aggregate but for its events.

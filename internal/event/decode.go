@@ -91,6 +91,9 @@ var (
 
 // Decoder reads inputs one after the other. It keeps its buffers between them; one goroutine uses it at a time.
 type Decoder struct {
+	// Reopen says that inputs can be opened again by name. It is set before Decode, and shows in Event.Again.
+	Reopen bool
+
 	lim Limits
 
 	raw    counter // what the input gave
@@ -620,6 +623,7 @@ func (d *Decoder) emit(e *Event, offset int64, invalid bool) {
 	}
 	d.met++
 	e.File, e.Offset = d.name, offset
+	e.Again = d.Reopen && e == &d.ev
 	if invalid {
 		d.sink.Note(NoteInvalidUTF8)
 	}

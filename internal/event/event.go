@@ -18,6 +18,8 @@ type Event struct {
 	// after decompression. A record that was unwrapped from a string or an export row has the offset of its wrapper.
 	File   string
 	Offset int64
+	// Again says that File can be opened again under that name, and that the record alone stands at Offset.
+	Again bool
 
 	spans     [NumFields]span
 	irregular bool // some key stands for a typed field but is not written as in Fields

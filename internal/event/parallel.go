@@ -29,6 +29,7 @@ func (d *Decoder) DecodeParallel(ctx context.Context, name string, r io.Reader, 
 	for i, sink := range workers {
 		w := NewDecoder(d.lim)
 		w.reset(ctx, name, sink)
+		w.Reopen = d.Reopen
 		readers[i] = w
 		wg.Go(func() {
 			for b := range p.full {

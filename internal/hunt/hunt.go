@@ -54,7 +54,10 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 	}
 	h := &hunt{opts: opts}
 	if opts.Rules != nil {
-		h.batch = detect.NewEngine(opts.Rules).NewBatch(detect.BatchOptions{Shards: 2 * workers, TempDir: opts.TempDir})
+		h.batch = detect.NewEngine(opts.Rules).NewBatch(detect.BatchOptions{Shards: 2 * workers, TempDir: opts.TempDir,
+			Again: func(file string, offsets []int64, to func(int64, []byte) error) error {
+				return intake.Again(ctx, opts.Intake.Limits, file, offsets, to)
+			}})
 		defer func() { err = errors.Join(err, h.batch.Close()) }()
 	}
 	start := time.Now()

@@ -292,7 +292,7 @@ func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, 
 			settled = true
 		}
 		var all bool
-		all, fatal = r.decode(ctx, obj, text, led, j.src.Parallel() > 0)
+		all, fatal = r.decode(ctx, j.src, obj, text, led)
 		whole = whole && all
 		return fatal
 	})
@@ -310,7 +310,8 @@ func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, 
 }
 
 // decode reads one object and settles it in the ledger. It returns only the error that must end the run.
-func (r *run) decode(ctx context.Context, obj source.Object, text io.Reader, led *ledger.Ledger, slow bool) (whole bool, _ error) {
+func (r *run) decode(ctx context.Context, src source.Source, obj source.Object, text io.Reader, led *ledger.Ledger) (whole bool, _ error) {
+	slow := src.Parallel() > 0
 	if obj.Size >= bigObject || obj.Size < 0 {
 		return r.decodeBig(ctx, obj, text, led)
 	}
@@ -333,6 +334,7 @@ func (r *run) decode(ctx context.Context, obj source.Object, text io.Reader, led
 	s := <-r.slots
 	defer func() { r.slots <- s }()
 	sink := &sink{slot: s, obj: obj, led: led}
+	s.dec.Reopen = reopenable(src, obj)
 	err := s.dec.Decode(ctx, obj.Name, text, sink)
 	return sink.settle(ctx, err)
 }
@@ -365,6 +367,7 @@ func (r *run) decodeBig(ctx context.Context, obj source.Object, text io.Reader, 
 		parts = append(parts, part)
 		sinks = append(sinks, part)
 	}
+	main.dec.Reopen = false
 	err := main.dec.DecodeParallel(ctx, obj.Name, text, first, sinks)
 	for _, p := range parts {
 		p.flush()
