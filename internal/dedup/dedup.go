@@ -5,7 +5,7 @@
 // not the same event: both count, and the conflict is told. Records without an eventID are known by their bytes.
 //
 // The set is exact. Its newest part lies in memory; beyond the bound it moves to sorted temporary files, behind Bloom
-// filters, so memory grows by about 1.4 bytes an event.
+// filters, so memory grows by about 1.4 bytes an event. What earlier runs saw is known to an [Index] of .ids files.
 package dedup
 
 import (
@@ -14,7 +14,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"os"
 	"slices"
 	"sync"
@@ -38,6 +37,9 @@ type Options struct {
 	Dir string
 	// InMemory is how many events are kept in memory, 3 million when 0 (about 84 MB).
 	InMemory int
+	// Earlier, when set, is asked about every event that the set does not have, by key and eventTime in nanoseconds:
+	// [Index.Find] of what was seen before. It is called concurrently.
+	Earlier func(k Key, time int64) (Verdict, error)
 }
 
 const shards = 64
@@ -45,7 +47,6 @@ const shards = 64
 // Set remembers events. It is safe for concurrent use. Close removes its files.
 type Set struct {
 	opts   Options
-	seed   maphash.Seed
 	shards [shards]shard
 	dirMu  sync.Mutex
 	dir    string
@@ -56,24 +57,48 @@ func New(opts Options) *Set {
 	if opts.InMemory <= 0 {
 		opts.InMemory = shards * 49152
 	}
-	return &Set{opts: opts, seed: maphash.MakeSeed()}
+	return &Set{opts: opts}
 }
+
+// KeyOf returns the key of an event.
+func KeyOf(e *event.Event) Key {
+	id := e.ID()
+	if id == "" {
+		return hashed(e.Raw)
+	}
+	k, ok := guid(id)
+	if !ok {
+		k = hashed([]byte(id))
+	}
+	k.essence = essence(e.Name(), e.Source(), e.Time)
+	return k
+}
+
+// essence hashes what must be the same in two records of one event.
+func essence(name, source string, time int64) uint32 {
+	h := uint64(time)*hashFactor ^ uint64(len(name))
+	for _, s := range [...]string{name, source} {
+		for len(s) >= 8 {
+			w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+			h = (h ^ w) * hashFactor
+			h ^= h >> 32
+			s = s[8:]
+		}
+		w := uint64(len(s))
+		for i := range len(s) {
+			w = w<<8 | uint64(s[i])
+		}
+		h = (h ^ w) * hashFactor
+		h ^= h >> 32
+	}
+	return uint32(h * 0xff51afd7ed558ccd >> 32)
+}
+
+const hashFactor = 0x9e3779b97f4a7c15
 
 // Add offers an event.
 func (s *Set) Add(e *event.Event) (Verdict, error) {
-	k := key{}
-	id := e.ID()
-	if id == "" {
-		k = hashed(e.Raw)
-	} else {
-		var ok bool
-		if k, ok = guid(id); !ok {
-			k = hashed([]byte(id))
-		}
-		h := maphash.String(s.seed, e.Name())*0x9e3779b97f4a7c15 ^ maphash.String(s.seed, e.Source())
-		h = h*0x9e3779b97f4a7c15 ^ uint64(e.Time)
-		k.essence = uint32(h * 0xff51afd7ed558ccd >> 32)
-	}
+	k := KeyOf(e)
 	sh := &s.shards[k.hi>>58]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -90,6 +115,16 @@ func (s *Set) Add(e *event.Event) (Verdict, error) {
 			return rv, nil
 		}
 		v = max(v, rv)
+	}
+	if s.opts.Earlier != nil {
+		ev, err := s.opts.Earlier(k, e.Time)
+		if err != nil {
+			return First, err
+		}
+		if ev == Duplicate {
+			return ev, nil
+		}
+		v = max(v, ev)
 	}
 	sh.insert(k)
 	if sh.n >= max(1, s.opts.InMemory/shards) {
@@ -115,16 +150,17 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// key is an eventID as 128 bits, with a hash of what else makes the event.
-type key struct {
+// Key is by what an event is known: its eventID as 128 bits, and a hash of what else makes the event. It is the same in
+// every process.
+type Key struct {
 	hi, lo  uint64
 	essence uint32
 }
 
 // guid reads a lower-case GUID in its 36-character form.
-func guid(s string) (key, bool) {
+func guid(s string) (Key, bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return key{}, false
+		return Key{}, false
 	}
 	var w [2]uint64
 	bad := byte(0)
@@ -134,9 +170,9 @@ func guid(s string) (key, bool) {
 		w[i>>4] = w[i>>4]<<4 | uint64(d)
 	}
 	if bad > 15 {
-		return key{}, false
+		return Key{}, false
 	}
-	return spread(key{hi: w[0], lo: w[1]}), true
+	return spread(Key{hi: w[0], lo: w[1]}), true
 }
 
 // guidDigits are the places of the 32 digits of a GUID; hexDigit gives the value of a lower-case digit, 255 for others.
@@ -154,7 +190,7 @@ var (
 )
 
 // spread makes made-up GUIDs with many equal digits use the whole table. It is a bijection.
-func spread(k key) key {
+func spread(k Key) Key {
 	k.hi ^= k.lo * 0x9e3779b97f4a7c15
 	k.hi *= 0xff51afd7ed558ccd
 	k.hi ^= k.hi >> 32
@@ -164,9 +200,9 @@ func spread(k key) key {
 	return k
 }
 
-func hashed(b []byte) key {
+func hashed(b []byte) Key {
 	sum := sha256.Sum256(b)
-	return spread(key{hi: binary.LittleEndian.Uint64(sum[:]), lo: binary.LittleEndian.Uint64(sum[8:])})
+	return spread(Key{hi: binary.LittleEndian.Uint64(sum[:]), lo: binary.LittleEndian.Uint64(sum[8:])})
 }
 
 // entry is a key in a table.
@@ -181,11 +217,11 @@ type shard struct {
 	table []entry    // no entry has both words 0
 	n     int
 	runs  []*run
-	extra []key     // unused between spills; scratch for sorting
+	extra []Key     // unused between spills; scratch for sorting
 	_     [160]byte // keeps shards apart in the cache
 }
 
-func (s *shard) find(k key) Verdict {
+func (s *shard) find(k Key) Verdict {
 	if len(s.table) == 0 {
 		return First
 	}
@@ -204,7 +240,7 @@ func (s *shard) find(k key) Verdict {
 	}
 }
 
-func (s *shard) insert(k key) {
+func (s *shard) insert(k Key) {
 	if s.n*4 >= len(s.table)*3 {
 		s.grow()
 	}
@@ -222,7 +258,7 @@ func (s *shard) grow() {
 	s.table, s.n = make([]entry, max(1024, 2*len(old))), 0
 	for _, e := range old {
 		if e.hi|e.lo != 0 {
-			s.insert(key(e))
+			s.insert(Key(e))
 		}
 	}
 }
@@ -236,7 +272,7 @@ func (s *Set) spill(sh *shard) error {
 	keys := sh.extra[:0]
 	for _, e := range sh.table {
 		if e.hi|e.lo != 0 {
-			keys = append(keys, key(e))
+			keys = append(keys, Key(e))
 		}
 	}
 	slices.SortFunc(keys, compare)
@@ -265,7 +301,7 @@ func (s *Set) tempDir() (string, error) {
 	return dir, nil
 }
 
-func compare(a, b key) int {
+func compare(a, b Key) int {
 	switch {
 	case a.hi != b.hi:
 		return cmpUint(a.hi, b.hi)
@@ -288,7 +324,7 @@ func cmpUint(a, b uint64) int {
 type run struct {
 	file  *os.File
 	n     int
-	index []key    // first entry of each block
+	index []Key    // first entry of each block
 	bloom []uint64 // 10 bits an entry, 6 probes
 }
 
@@ -297,7 +333,7 @@ const (
 	blockSize  = 128
 )
 
-func writeRun(dir string, keys []key) (*run, error) {
+func writeRun(dir string, keys []Key) (*run, error) {
 	f, err := os.CreateTemp(dir, "run-")
 	if err != nil {
 		return nil, err
@@ -322,7 +358,7 @@ func writeRun(dir string, keys []key) (*run, error) {
 	return r, nil
 }
 
-func (r *run) probes(k key, fn func(word int, bit uint64) bool) bool {
+func (r *run) probes(k Key, fn func(word int, bit uint64) bool) bool {
 	h, step := k.hi*0x9e3779b97f4a7c15, k.lo|1
 	size := uint64(len(r.bloom)) * 64
 	for range 6 {
@@ -335,12 +371,12 @@ func (r *run) probes(k key, fn func(word int, bit uint64) bool) bool {
 	return true
 }
 
-func (r *run) find(k key) (Verdict, error) {
+func (r *run) find(k Key) (Verdict, error) {
 	if !r.probes(k, func(w int, bit uint64) bool { return r.bloom[w]&bit != 0 }) {
 		return First, nil
 	}
 	// The first block that may hold the id starts at or before it; entries of one id may run over a block's end.
-	low := key{k.hi, k.lo, 0}
+	low := Key{k.hi, k.lo, 0}
 	b, _ := slices.BinarySearchFunc(r.index, low, compare)
 	b = max(0, b-1)
 	v := First

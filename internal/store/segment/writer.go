@@ -19,6 +19,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/google/uuid"
 
+	"spoor/internal/dedup"
 	"spoor/internal/event"
 )
 
@@ -42,7 +43,8 @@ type Segment struct {
 	Day     time.Time // its eventDay, midnight UTC
 	Rows    int64
 	Bytes   int64 // of the Parquet file
-	// MinTime and MaxTime are the first and last eventTime, to the microsecond as in the file; both are zero when no row has one.
+	// MinTime and MaxTime are the first and last eventTime, to the microsecond as in the file. Events without a time have a
+	// file of their own, where both are zero.
 	MinTime, MaxTime time.Time
 }
 
@@ -57,6 +59,7 @@ type Writer struct {
 	file   string
 	actors event.ActorCache
 	enc    *encoder
+	keys   []dedup.Key
 }
 
 const blockRows = 1024
@@ -141,9 +144,9 @@ func (w *Writer) flush(ctx context.Context) ([]Segment, error) {
 	var out []Segment
 	folders := map[string]bool{}
 	for len(order) > 0 {
-		day := order[0].row.day()
+		day, timeless := order[0].row.day(), order[0].time == 0
 		n := 1
-		for n < len(order) && order[n].row.day() == day && (w.opts.MaxRows <= 0 || n < w.opts.MaxRows) {
+		for n < len(order) && order[n].row.day() == day && (order[n].time == 0) == timeless && (w.opts.MaxRows <= 0 || n < w.opts.MaxRows) {
 			n++
 		}
 		seg, err := w.segment(ctx, day, order[:n], folders)
@@ -197,14 +200,9 @@ func (w *Writer) segment(ctx context.Context, day int32, rows []place, folders m
 	name := uuid.NewString()
 	seg := Segment{Day: time.Unix(int64(day)*86400, 0).UTC(), Rows: int64(len(rows)), IDsPath: "index/" + name + ".ids"}
 	seg.Path = "data/eventDay=" + seg.Day.Format(time.DateOnly) + "/" + name + ".parquet"
-	for _, r := range rows {
-		if r.time == 0 {
-			continue
-		}
-		if seg.MinTime.IsZero() {
-			seg.MinTime = time.UnixMicro(r.row.micros()).UTC()
-		}
-		seg.MaxTime = time.UnixMicro(r.row.micros()).UTC()
+	if rows[0].time != 0 {
+		seg.MinTime = time.UnixMicro(rows[0].row.micros()).UTC()
+		seg.MaxTime = time.UnixMicro(rows[len(rows)-1].row.micros()).UTC()
 	}
 	for _, p := range [...]string{seg.Path, seg.IDsPath} {
 		if err := w.folder(path.Dir(p), folders); err != nil {
@@ -216,6 +214,13 @@ func (w *Writer) segment(ctx context.Context, day int32, rows []place, folders m
 		return seg, fmt.Errorf("write %s: %w", seg.Path, err)
 	}
 	seg.Bytes = size
+	w.keys = w.keys[:0]
+	for _, r := range rows {
+		w.keys = append(w.keys, dedup.KeyOf(&r.row.ev))
+	}
+	if err := dedup.WriteIDs(filepath.Join(w.opts.Dir, filepath.FromSlash(seg.IDsPath)), w.keys, rows[0].time, rows[len(rows)-1].time); err != nil {
+		return seg, err
+	}
 	return seg, nil
 }
 
