@@ -372,7 +372,14 @@ func (t *Table) change(ctx context.Context, tx *table.Transaction, base *state, 
 		if len(added) == 0 {
 			err = tx.ReplaceDataFilesWithDataFiles(ctx, removed, nil, summary, table.WithoutAutoNameMapping())
 		} else {
-			err = tx.NewRewrite(summary).Apply(removed, added, nil).Commit(ctx)
+			rewrite := tx.NewRewrite(summary)
+			for _, df := range removed {
+				rewrite.DeleteFile(df)
+			}
+			for _, df := range added {
+				rewrite.AddDataFile(df)
+			}
+			err = rewrite.Commit(ctx)
 		}
 		if err != nil {
 			return err
