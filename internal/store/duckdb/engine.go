@@ -1,0 +1,268 @@
+package duckdb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+// Options of an [Engine].
+type Options struct {
+	// Files are the Parquet segments that are asked, as planned; absolute paths, and they must stay while the engine is open.
+	Files []string
+	// TableName is another name for cloudtrail_logs, with or without a schema before it.
+	TableName string
+	// Threads is how many threads a query takes, by default one for each processor.
+	Threads int
+	// Memory is how many bytes queries may take together, 1 GiB when 0. What does not fit goes to TempDir.
+	Memory int64
+	// TempDir is where a folder for intermediate results is made, the system's when empty; TempBytes is how much it may
+	// hold, 8 GiB when 0.
+	TempDir   string
+	TempBytes int64
+	// Timeout ends a query, 0 for no limit.
+	Timeout time.Duration
+}
+
+// Engine answers queries over a list of files. It is safe for concurrent use; Close ends it.
+type Engine struct {
+	opts    Options
+	db      *sql.DB
+	guard   guard
+	temp    string
+	damaged []Damage
+}
+
+// Damage is a file that cannot be read, and was left out.
+type Damage struct {
+	File string
+	Err  error
+}
+
+// ErrTimeout is the cause of the end of queries that take longer than Options.Timeout.
+var ErrTimeout = errors.New("the query took longer than its time limit")
+
+// Open makes an engine. Files that are no whole Parquet files are left out; see [Engine.Damaged].
+func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
+	if opts.Memory == 0 {
+		opts.Memory = 1 << 30
+	}
+	if opts.TempBytes == 0 {
+		opts.TempBytes = 8 << 30
+	}
+	if opts.Threads == 0 {
+		opts.Threads = runtime.GOMAXPROCS(0)
+	}
+	e := &Engine{opts: opts}
+	opts.Files = slices.Clone(opts.Files)
+	opts.Files = slices.DeleteFunc(opts.Files, func(f string) bool {
+		err := checkParquet(f)
+		if err != nil {
+			e.damaged = append(e.damaged, Damage{f, err})
+		}
+		return err != nil
+	})
+	e.opts.Files = opts.Files
+	tables, err := tableNames(opts.TableName)
+	if err != nil {
+		return nil, err
+	}
+	e.guard = guard{tables: map[string]bool{}}
+	for _, t := range tables {
+		e.guard.tables[strings.ToLower(strings.TrimPrefix(t.schema+"."+t.name, "."))] = true
+	}
+	if e.temp, err = os.MkdirTemp(opts.TempDir, "spoor-query-"); err != nil {
+		return nil, fmt.Errorf("make a folder for intermediate results: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.Close())
+		}
+	}()
+	connector, err := duckdb.NewConnector("", nil)
+	if err != nil {
+		return nil, fmt.Errorf("start the query engine: %w", err)
+	}
+	e.db = sql.OpenDB(connector)
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("start the query engine: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err = duckdb.RegisterScalarUDF(conn, "ip_in", ipIn{}); err != nil {
+		return nil, fmt.Errorf("start the query engine: %w", err)
+	}
+	for _, step := range []struct{ what, sql string }{
+		{"set its limits", e.limitsSQL()},
+		{"define its functions", macros},
+		{"define its tables", viewsSQL(opts.Files, tables)},
+		{"lock it", lockSQL(opts.Files)},
+	} {
+		if _, err = conn.ExecContext(ctx, step.sql); err != nil {
+			return nil, fmt.Errorf("start the query engine: %s: %w", step.what, err)
+		}
+	}
+	return e, nil
+}
+
+// Damaged are the files that were left out.
+func (e *Engine) Damaged() []Damage { return e.damaged }
+
+// Close ends the engine and removes its temporary folder. No query may be running.
+func (e *Engine) Close() error {
+	var err error
+	if e.db != nil {
+		err = e.db.Close()
+	}
+	return errors.Join(err, os.RemoveAll(e.temp))
+}
+
+func (e *Engine) limitsSQL() string {
+	return fmt.Sprintf(`SET threads=%d; SET memory_limit='%dB'; SET temp_directory=%s; SET max_temp_directory_size='%dB';
+SET TimeZone='UTC'; SET Calendar='gregorian'; SET integer_division=true; SET default_null_order='nulls_last'; SET lambda_syntax='ENABLE_SINGLE_ARROW';
+SET preserve_insertion_order=true; SET enable_progress_bar=false; SET parquet_metadata_cache=true;
+SET autoinstall_known_extensions=false; SET autoload_known_extensions=false; SET allow_community_extensions=false;`,
+		e.opts.Threads, e.opts.Memory, quoteText(e.temp), e.opts.TempBytes)
+}
+
+// table is a name under which queries find a view.
+type table struct{ schema, name, view string }
+
+var namePattern = regexp.MustCompile(`^[\pL_][\pL\pN_$-]*$`)
+
+// tableNames are all names of all views. The views themselves lie in the schema main.
+func tableNames(extra string) ([]table, error) {
+	var out []table
+	for _, v := range []string{eventsView, athenaView, dataStoreView} {
+		out = append(out, table{"", v, v}, table{"main", v, v}, table{"default", v, v})
+	}
+	if extra == "" {
+		return out, nil
+	}
+	schema, name, ok := strings.Cut(extra, ".")
+	if !ok {
+		schema, name = "", extra
+	}
+	schema, name = strings.Trim(schema, `"`), strings.Trim(name, `"`)
+	if !namePattern.MatchString(name) || schema != "" && !namePattern.MatchString(schema) {
+		return nil, fmt.Errorf("%q is not a name for a table: want name or schema.name, of letters, digits, _, $ and -", extra)
+	}
+	if slices.ContainsFunc(out, func(t table) bool {
+		return strings.EqualFold(t.schema, schema) && strings.EqualFold(t.name, name) && t.view != athenaView
+	}) || strings.EqualFold(name, segmentsView) {
+		return nil, fmt.Errorf("%q is the name of another table", extra)
+	}
+	if schema != "" {
+		return append(out, table{schema, name, athenaView}), nil
+	}
+	return append(out, table{"", name, athenaView}, table{"default", name, athenaView}), nil
+}
+
+func viewsSQL(files []string, tables []table) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", segmentsView, segmentsSQL(files))
+	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", eventsView, eventsSQL())
+	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", athenaView, athenaSQL)
+	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", dataStoreView, dataStoreSQL())
+	for _, t := range tables {
+		schema := t.schema
+		if schema == "" {
+			schema = "main"
+		}
+		if schema == "main" && strings.EqualFold(t.name, t.view) {
+			continue
+		}
+		fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s; CREATE VIEW IF NOT EXISTS %[1]s.%s AS SELECT * FROM main.%s;\n", quoteName(schema), quoteName(t.name), t.view)
+	}
+	return b.String()
+}
+
+// lockSQL leaves nothing reachable but the files, and nothing to be set.
+func lockSQL(files []string) string {
+	paths := make([]string, len(files))
+	for i, f := range files {
+		paths[i] = quoteText(f)
+	}
+	return fmt.Sprintf("SET allowed_paths=[%s]; SET enable_external_access=false; SET lock_configuration=true;", strings.Join(paths, ", "))
+}
+
+// checkParquet reports whether a file looks like a whole Parquet file.
+func checkParquet(path string) error {
+	if !filepath.IsAbs(path) {
+		return errors.New("the path is not absolute")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // only read
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if info.Size() < 12 {
+		return fmt.Errorf("not a Parquet file: only %d bytes", info.Size())
+	}
+	var tail [8]byte
+	if _, err := f.ReadAt(tail[:], info.Size()-8); err != nil && err != io.EOF {
+		return err
+	}
+	if string(tail[4:]) != "PAR1" {
+		return errors.New("not a whole Parquet file: its end is missing")
+	}
+	if n := int64(binary.LittleEndian.Uint32(tail[:4])); n > info.Size()-12 {
+		return errors.New("not a whole Parquet file: its footer is longer than the file")
+	}
+	return nil
+}
+
+// ipIn is ip_in(address, network): whether a text is an IP address in a network such as 10.0.0.0/8. NULL when one of them
+// is NULL; a text that is no address is in no network; what is no network is an error.
+type ipIn struct{}
+
+// Config implements [duckdb.ScalarFunc].
+func (ipIn) Config() duckdb.ScalarFuncConfig {
+	str, _ := duckdb.NewTypeInfo(duckdb.TYPE_VARCHAR) // these types need no more information, so there is no error
+	boolean, _ := duckdb.NewTypeInfo(duckdb.TYPE_BOOLEAN)
+	return duckdb.ScalarFuncConfig{InputTypeInfos: []duckdb.TypeInfo{str, str}, ResultTypeInfo: boolean}
+}
+
+// Executor implements [duckdb.ScalarFunc].
+func (ipIn) Executor() duckdb.ScalarFuncExecutor {
+	return duckdb.ScalarFuncExecutor{RowExecutor: func(args []driver.Value) (any, error) {
+		address, ok1 := args[0].(string)
+		network, ok2 := args[1].(string)
+		if !ok1 || !ok2 {
+			return nil, nil
+		}
+		var net netip.Prefix
+		var err error
+		if strings.Contains(network, "/") {
+			net, err = netip.ParsePrefix(network)
+		} else {
+			var a netip.Addr
+			if a, err = netip.ParseAddr(network); err == nil {
+				net = netip.PrefixFrom(a, a.BitLen())
+			}
+		}
+		if err != nil {
+			return nil, fmt.Errorf("ip_in: %q is not a network", network)
+		}
+		a, err := netip.ParseAddr(address)
+		return err == nil && net.Contains(a.Unmap().WithZone("")), nil
+	}}
+}

@@ -1,0 +1,481 @@
+package duckdb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+// ErrMemory is the cause of the end of queries that need more than Options.Memory.
+var ErrMemory = errors.New("the query needs more memory than its limit")
+
+// memorySlack is what the process may grow by, beyond Options.Memory, while a query runs: the engine counts what it
+// stores, not what it is working on.
+const memorySlack = 512 << 20
+
+// Param is the value of a parameter, which stands in a query as $name. Values are text and never become SQL.
+type Param struct{ Name, Value string }
+
+// Kind says how the values of a column are written.
+type Kind uint8
+
+// The kinds of columns.
+const (
+	Text Kind = iota
+	Number
+	Bool
+	JSON // JSON, and structs, lists and maps as JSON
+	Time // with zone as 2026-01-10T09:12:41Z, without as 2026-01-10 09:12:41
+)
+
+// Column is a column of a result.
+type Column struct {
+	Name string
+	Type string // as the engine calls it
+	Kind Kind
+}
+
+// Value is a value of a result, as text.
+type Value struct {
+	Text string
+	Null bool
+}
+
+// Rows is the result of a query. It is for one goroutine; Close must be called.
+type Rows struct {
+	Columns []Column
+
+	rows   *sql.Rows
+	done   func() error
+	fail   func(error) error
+	scan   []any
+	cells  []sql.NullString
+	values []Value
+}
+
+// Next reads a row. The values are valid until the next call; ok is false at the end.
+func (r *Rows) Next() (values []Value, ok bool, err error) {
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return nil, false, r.fail(err)
+		}
+		return nil, false, nil
+	}
+	if err := r.rows.Scan(r.scan...); err != nil {
+		return nil, false, fmt.Errorf("read the result of the query: %w", err)
+	}
+	for i, c := range r.cells {
+		r.values[i] = Value{Text: c.String, Null: !c.Valid}
+		if c.Valid && r.Columns[i].Kind == Time {
+			r.values[i].Text = isoText(c.String, r.Columns[i].Type)
+		}
+	}
+	return r.values, true, nil
+}
+
+// Close ends the query.
+func (r *Rows) Close() error { return errors.Join(r.rows.Close(), r.done()) }
+
+// isoText writes a time as it is usual in CloudTrail.
+func isoText(s, typ string) string {
+	if typ != "TIMESTAMP WITH TIME ZONE" {
+		return s
+	}
+	if day, rest, ok := strings.Cut(s, " "); ok && strings.HasSuffix(rest, "+00") {
+		return day + "T" + strings.TrimSuffix(rest, "+00") + "Z"
+	}
+	return s
+}
+
+// QueryOptions of one query.
+type QueryOptions struct {
+	Params []Param
+	// Limit is the most rows to give, 0 for all.
+	Limit int64
+}
+
+// Query asks sql. A query that may not be asked gives a [*RefusedError].
+func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *Rows, err error) {
+	ctx, done, fail := e.limits(ctx)
+	defer func() {
+		if err != nil {
+			err = fail(err)
+			err = errors.Join(err, done())
+		}
+	}()
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("ask the query engine: %w", err)
+	}
+	release := done
+	done = func() error { return errors.Join(conn.Close(), release()) }
+	p, err := e.plan(ctx, conn, sql, opts.Params)
+	if err != nil {
+		return nil, err
+	}
+	stop := watchMemory(ctx, e.opts.Memory)
+	defer stop()
+	r := &Rows{Columns: p.columns, done: done, fail: fail}
+	if r.rows, err = conn.QueryContext(ctx, p.wrapped(opts.Limit)); err != nil { //nolint:rowserrcheck // by Next
+		return nil, err
+	}
+	r.cells = make([]sqlNullString, len(p.columns))
+	r.values = make([]Value, len(p.columns))
+	for i := range r.cells {
+		r.scan = append(r.scan, &r.cells[i])
+	}
+	return r, nil
+}
+
+type sqlNullString = sql.NullString
+
+// limits gives the context that a query runs in. fail says why it ended when it was its limits.
+func (e *Engine) limits(ctx context.Context) (_ context.Context, done func() error, fail func(error) error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var timer *time.Timer
+	if e.opts.Timeout > 0 {
+		timer = time.AfterFunc(e.opts.Timeout, func() { cancel(fmt.Errorf("%w of %s", ErrTimeout, e.opts.Timeout)) })
+	}
+	ctx = context.WithValue(ctx, cancelKey{}, cancel)
+	done = func() error {
+		if timer != nil {
+			timer.Stop()
+		}
+		cancel(nil)
+		return nil
+	}
+	fail = func(err error) error {
+		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			return cause
+		} else if cause != nil && ctx.Err() != nil {
+			return fmt.Errorf("the query was ended: %w", cause)
+		}
+		return e.explain(err)
+	}
+	return ctx, done, fail
+}
+
+type cancelKey struct{}
+
+// explain makes errors of the engine readable.
+func (e *Engine) explain(err error) error {
+	var de *duckdb.Error
+	if !errors.As(err, &de) {
+		return err
+	}
+	if strings.HasPrefix(de.Msg, "Out of Memory Error") {
+		if strings.Contains(de.Msg, "max_temp_directory_size") {
+			return fmt.Errorf("%w of %d MiB and %d MiB of temporary files", ErrMemory, e.opts.Memory>>20, e.opts.TempBytes>>20)
+		}
+		return fmt.Errorf("%w of %d MiB", ErrMemory, e.opts.Memory>>20)
+	}
+	for _, f := range e.opts.Files {
+		if strings.Contains(de.Msg, f) {
+			return &FileError{File: f, Err: err}
+		}
+	}
+	return err
+}
+
+// FileError is a query that ended because of a damaged file.
+type FileError struct {
+	File string
+	Err  error
+}
+
+func (e *FileError) Error() string { return fmt.Sprintf("read %s: %v", e.File, e.Err) }
+func (e *FileError) Unwrap() error { return e.Err }
+
+// watchMemory ends the query of ctx when the process grows too much. It needs /proc; without it the engine's own limit and
+// the caps of macros.go are what there is.
+func watchMemory(ctx context.Context, limit int64) (stop func()) {
+	base, ok := resident()
+	cancel, _ := ctx.Value(cancelKey{}).(context.CancelCauseFunc)
+	if !ok || cancel == nil {
+		return func() {}
+	}
+	end := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-end:
+				return
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				if now, ok := resident(); ok && now-base > limit+memorySlack {
+					cancel(fmt.Errorf("%w of %d MiB", ErrMemory, limit>>20))
+					return
+				}
+			}
+		}
+	})
+	return func() {
+		close(end)
+		wg.Wait()
+	}
+}
+
+// resident is the memory of the process in bytes.
+func resident() (int64, bool) {
+	if runtime.GOOS != "linux" {
+		return 0, false
+	}
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, false
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0, false
+	}
+	pages, err := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize()), err == nil
+}
+
+// plan is a query that was checked, with the columns of its result.
+type plan struct {
+	sql     string // what is asked, in DuckDB's SQL
+	explain string // EXPLAIN or EXPLAIN ANALYZE, or ""
+	columns []Column
+}
+
+// plan translates and checks a query, and finds out about its columns.
+func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, params []Param) (*plan, error) {
+	toks, err := lex(query)
+	if err != nil {
+		return nil, err
+	}
+	p := &plan{}
+	if toks, p.explain, err = e.statement(toks); err != nil {
+		return nil, err
+	}
+	t := &translation{toks: toks, params: params}
+	for {
+		t.multi, p.columns = false, nil
+		if p.sql, err = t.all(); err != nil {
+			return nil, err
+		}
+		err = e.check(ctx, conn, p)
+		if err == nil || !t.multi || t.maps || !strings.Contains(err.Error(), "UNNEST") {
+			return p, err
+		}
+		t.maps = true // what is unnested to several columns must be a map
+	}
+}
+
+// check refuses what may not be asked, and finds names and types of the columns.
+func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
+	var tree string
+	if err := conn.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql("+quoteText(p.sql)+") AS VARCHAR)").Scan(&tree); err != nil {
+		return fmt.Errorf("read the query: %w", err)
+	}
+	if err := e.guard.check([]byte(tree)); err != nil {
+		return err
+	}
+	var names []string
+	if err := conn.Raw(func(driverConn any) (err error) {
+		dc, ok := driverConn.(*duckdb.Conn)
+		if !ok {
+			return fmt.Errorf("the query engine gave a %T", driverConn)
+		}
+		stmt, err := dc.PrepareContext(ctx, p.text())
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, stmt.Close()) }()
+		s, ok := stmt.(*duckdb.Stmt)
+		if !ok {
+			return fmt.Errorf("the query engine gave a %T", stmt)
+		}
+		typ, err := s.StatementType()
+		if err != nil {
+			return err
+		}
+		want := duckdb.STATEMENT_TYPE_SELECT
+		if p.explain != "" {
+			want = duckdb.STATEMENT_TYPE_EXPLAIN
+		}
+		if typ != want {
+			return refusef("only SELECT, WITH, EXPLAIN, DESCRIBE and SHOW TABLES can be asked")
+		}
+		n, err := s.ColumnCount()
+		for i := 0; i < n && err == nil; i++ {
+			var name string
+			name, err = s.ColumnName(i)
+			names = append(names, name)
+		}
+		return err
+	}); err != nil {
+		return err
+	}
+	if p.explain != "" {
+		p.columns = []Column{{Name: "explain_key", Type: "VARCHAR"}, {Name: "explain_value", Type: "VARCHAR"}}
+		return nil
+	}
+	rows, err := conn.QueryContext(ctx, "DESCRIBE SELECT * FROM (\n"+p.sql+"\n) AS spoor_query")
+	if err != nil {
+		return err
+	}
+	for rows.Next() {
+		var name, typ string
+		var rest [4]any
+		if err := rows.Scan(&name, &typ, &rest[0], &rest[1], &rest[2], &rest[3]); err != nil {
+			return errors.Join(fmt.Errorf("read the columns of the query: %w", err), rows.Close())
+		}
+		if len(p.columns) < len(names) {
+			name = names[len(p.columns)] // not made different from others of the same name
+		}
+		p.columns = append(p.columns, Column{Name: name, Type: typ, Kind: kindOf(typ)})
+	}
+	if err = errors.Join(rows.Err(), rows.Close()); err != nil {
+		return err
+	}
+	if len(p.columns) != len(names) {
+		return fmt.Errorf("the query has %d columns, or %d", len(names), len(p.columns))
+	}
+	return nil
+}
+
+// text is the statement itself.
+func (p *plan) text() string {
+	if p.explain != "" {
+		return p.explain + " " + p.sql
+	}
+	return p.sql
+}
+
+// wrapped is the statement that gives every column as text, in the order of the query.
+func (p *plan) wrapped(limit int64) string {
+	if p.explain != "" {
+		return p.text()
+	}
+	var b strings.Builder
+	b.WriteString("SELECT ")
+	for i, c := range p.columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		switch {
+		case c.Kind == JSON && c.Type != "JSON":
+			fmt.Fprintf(&b, "CAST(to_json(c%d) AS VARCHAR)", i)
+		case c.Type == "VARCHAR":
+			fmt.Fprintf(&b, "c%d", i)
+		default:
+			fmt.Fprintf(&b, "CAST(c%d AS VARCHAR)", i)
+		}
+	}
+	fmt.Fprintf(&b, " FROM (\n%s\n) AS spoor_query(", p.sql)
+	for i := range p.columns {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		fmt.Fprintf(&b, "c%d", i)
+	}
+	b.WriteByte(')')
+	if limit > 0 {
+		fmt.Fprintf(&b, " LIMIT %d", limit)
+	}
+	return b.String()
+}
+
+func kindOf(typ string) Kind {
+	switch {
+	case strings.HasSuffix(typ, "]"), strings.HasPrefix(typ, "STRUCT("), strings.HasPrefix(typ, "MAP("), strings.HasPrefix(typ, "UNION("), typ == "JSON":
+		return JSON
+	case strings.HasPrefix(typ, "TIMESTAMP"):
+		return Time
+	case typ == "BOOLEAN":
+		return Bool
+	case strings.HasPrefix(typ, "DECIMAL"),
+		slices.Contains([]string{"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "UHUGEINT", "FLOAT", "DOUBLE", "BIGNUM"}, typ):
+		return Number
+	}
+	return Text
+}
+
+// statement takes EXPLAIN and the final semicolon off a query, and writes SHOW as SELECT.
+func (e *Engine) statement(toks []token) (_ []token, explain string, err error) {
+	for len(toks) > 0 && (toks[len(toks)-1].kind == space || toks[len(toks)-1].text == ";") {
+		toks = toks[:len(toks)-1]
+	}
+	var words []string
+	for _, t := range toks {
+		if t.kind != space && len(words) < 8 {
+			words = append(words, t.low)
+		}
+	}
+	switch {
+	case len(words) == 0:
+		return nil, "", refusef("there is no query")
+	case words[0] == "explain":
+		explain = "EXPLAIN"
+		toks = skipWord(toks)
+		if len(words) > 1 && words[1] == "analyze" {
+			explain = "EXPLAIN ANALYZE"
+			toks = skipWord(toks)
+		}
+		return shift(toks), explain, nil
+	case words[0] == "show" && len(words) > 1:
+		switch {
+		case words[1] == "tables" && len(words) == 2:
+			toks, err = lex("SELECT name FROM (VALUES (" + quoted1(e.guard.list()) + ")) AS t(name) ORDER BY name")
+		case words[1] == "columns" && len(words) == 4 && (words[2] == "from" || words[2] == "in"):
+			toks, err = lex("DESCRIBE " + toks[len(toks)-1].text)
+		default:
+			return nil, "", refusef("of SHOW only SHOW TABLES and SHOW COLUMNS FROM can be asked")
+		}
+		return toks, "", err
+	}
+	return toks, "", nil
+}
+
+func quoted1(names []string) string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = quoteText(n)
+	}
+	return strings.Join(out, "), (")
+}
+
+// skipWord leaves out the first token that is not space, and what stands before it.
+func skipWord(toks []token) []token {
+	for i, t := range toks {
+		if t.kind != space {
+			return toks[i+1:]
+		}
+	}
+	return nil
+}
+
+// shift finds the partners of parentheses again.
+func shift(toks []token) []token {
+	var open []int
+	for i := range toks {
+		if toks[i].mate < 0 {
+			continue
+		}
+		switch toks[i].text {
+		case "(", "[", "{":
+			open = append(open, i)
+		default:
+			o := open[len(open)-1]
+			open = open[:len(open)-1]
+			toks[o].mate, toks[i].mate = i, o
+		}
+	}
+	return toks
+}

@@ -1,0 +1,128 @@
+package duckdb
+
+import (
+	"fmt"
+	"strings"
+
+	"spoor/internal/store/segment"
+)
+
+// Names of what queries may read.
+const (
+	eventsView    = "events"
+	athenaView    = "cloudtrail_logs"
+	dataStoreView = "event_data_store"
+	// segmentsView is the files as they are, for the other views alone.
+	segmentsView = "spoor_segments"
+)
+
+// segmentsSQL is the relation of the files as they are, with every column of package segment whether they have it or not.
+func segmentsSQL(files []string) string {
+	cols := segment.Columns()
+	if len(files) == 0 {
+		parts := make([]string, len(cols))
+		for i, c := range cols {
+			parts[i] = fmt.Sprintf("CAST(NULL AS %s) AS %s", c.DuckDB(), quoteName(c.Name))
+		}
+		return "SELECT " + strings.Join(parts, ", ") + " WHERE false"
+	}
+	schema := make([]string, len(cols))
+	for i, c := range cols {
+		schema[i] = fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quoteText(c.Name), quoteText(c.DuckDB()))
+	}
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = quoteText(f)
+	}
+	// Field ids, not names, say which column of a file is which. A file name with = in it means nothing.
+	return fmt.Sprintf("SELECT * FROM read_parquet([%s], hive_partitioning=false, schema=MAP {%s})", strings.Join(names, ", "), strings.Join(schema, ", "))
+}
+
+// eventsSQL is the view events: JSON columns as JSON, rawBytes only where needed, helpers at the end.
+func eventsSQL() string {
+	var parts []string
+	for _, c := range segment.Columns() {
+		switch {
+		case c.Name == "raw":
+			parts = append(parts, segment.RawSQL+" AS raw")
+		case c.Name == "rawHead" || c.Name == "rawTail":
+		case c.Type == segment.JSON:
+			// What is no JSON, for whatever reason, must not end a query over everything else.
+			parts = append(parts, fmt.Sprintf("TRY_CAST(%s AS JSON) AS %[1]s", quoteName(c.Name)))
+		default:
+			parts = append(parts, quoteName(c.Name))
+		}
+	}
+	parts = append(parts,
+		`split_part(eventSource, '.', 1) AS service`,
+		`(errorCode IS NOT NULL OR errorMessage IS NOT NULL OR (eventName = 'ConsoleLogin' AND coalesce(TRY(json_extract_string(responseElements, '$.ConsoleLogin')) = 'Failure', false))) AS failed`,
+		`userIdentity.accessKeyId AS accessKeyId`,
+		`list_filter(list_transform(resources, lambda r: r.ARN), lambda a: a IS NOT NULL) AS resourceARNs`)
+	return "SELECT " + strings.Join(parts, ", ") + " FROM main." + segmentsView
+}
+
+// isoTime is eventTime as the record writes it.
+const isoTime = `CASE WHEN epoch_us(eventTime) % 1000000 = 0 THEN strftime(CAST(eventTime AS TIMESTAMP), '%Y-%m-%dT%H:%M:%SZ') ELSE strftime(CAST(eventTime AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%fZ') END`
+
+// athenaSQL is Athena's table: lower-case names, times and booleans as text, JSON as text, partition columns.
+const athenaSQL = `SELECT
+	eventVersion AS eventversion,
+	CASE WHEN userIdentity IS NULL THEN NULL ELSE {
+		'type': userIdentity.type, 'principalid': userIdentity.principalId, 'arn': userIdentity.arn, 'accountid': userIdentity.accountId,
+		'invokedby': userIdentity.invokedBy, 'accesskeyid': userIdentity.accessKeyId, 'username': userIdentity.userName,
+		'onbehalfof': CASE WHEN userIdentity.onBehalfOf IS NULL THEN NULL ELSE {'userid': userIdentity.onBehalfOf.userId, 'identitystorearn': userIdentity.onBehalfOf.identityStoreArn} END,
+		'sessioncontext': CASE WHEN userIdentity.sessionContext IS NULL THEN NULL ELSE {
+			'attributes': CASE WHEN userIdentity.sessionContext.attributes IS NULL THEN NULL ELSE {
+				'mfaauthenticated': userIdentity.sessionContext.attributes.mfaAuthenticated, 'creationdate': userIdentity.sessionContext.attributes.creationDate} END,
+			'sessionissuer': CASE WHEN userIdentity.sessionContext.sessionIssuer IS NULL THEN NULL ELSE {
+				'type': userIdentity.sessionContext.sessionIssuer.type, 'principalid': userIdentity.sessionContext.sessionIssuer.principalId,
+				'arn': userIdentity.sessionContext.sessionIssuer.arn, 'accountid': userIdentity.sessionContext.sessionIssuer.accountId,
+				'username': userIdentity.sessionContext.sessionIssuer.userName} END,
+			'ec2roledelivery': userIdentity.sessionContext.ec2RoleDelivery,
+			'webidfederationdata': CASE WHEN userIdentity.sessionContext.webIdFederationData IS NULL THEN NULL ELSE {
+				'federatedprovider': userIdentity.sessionContext.webIdFederationData.federatedProvider,
+				'attributes': TRY_CAST(TRY_CAST(userIdentity.sessionContext.webIdFederationData.attributes AS JSON) AS MAP(VARCHAR, VARCHAR))} END
+		} END
+	} END AS useridentity,
+	` + isoTime + ` AS eventtime,
+	eventSource AS eventsource, eventName AS eventname, awsRegion AS awsregion, sourceIPAddress AS sourceipaddress, userAgent AS useragent,
+	errorCode AS errorcode, errorMessage AS errormessage,
+	requestParameters AS requestparameters, responseElements AS responseelements, additionalEventData AS additionaleventdata,
+	requestID AS requestid, eventID AS eventid,
+	list_transform(resources, lambda r: {'arn': r.ARN, 'accountid': r.accountId, 'type': r.type}) AS resources,
+	eventType AS eventtype, apiVersion AS apiversion, CAST(readOnly AS VARCHAR) AS readonly, recipientAccountId AS recipientaccountid,
+	serviceEventDetails AS serviceeventdetails, sharedEventID AS sharedeventid, vpcEndpointId AS vpcendpointid, vpcEndpointAccountId AS vpcendpointaccountid,
+	eventCategory AS eventcategory,
+	CASE WHEN addendum IS NULL THEN NULL ELSE {
+		'reason': TRY(json_extract_string(addendum, '$.reason')), 'updatedfields': TRY(json_extract_string(addendum, '$.updatedFields')),
+		'originalrequestid': TRY(coalesce(json_extract_string(addendum, '$.originalRequestID'), json_extract_string(addendum, '$.originalRequestId'))),
+		'originaleventid': TRY(coalesce(json_extract_string(addendum, '$.originalEventID'), json_extract_string(addendum, '$.originalEventId')))} END AS addendum,
+	sessionCredentialFromConsole AS sessioncredentialfromconsole, edgeDeviceDetails AS edgedevicedetails,
+	CASE WHEN tlsDetails IS NULL THEN NULL ELSE {
+		'tlsversion': tlsDetails.tlsVersion, 'ciphersuite': tlsDetails.cipherSuite, 'clientprovidedhostheader': tlsDetails.clientProvidedHostHeader} END AS tlsdetails,
+	CAST(NULL AS VARCHAR) AS reciprocalvpcid,
+	strftime(CAST(eventTime AS TIMESTAMP), '%Y/%m/%d') AS "timestamp", awsRegion AS region,
+	strftime(CAST(eventTime AS TIMESTAMP), '%Y') AS "year", strftime(CAST(eventTime AS TIMESTAMP), '%m') AS "month", strftime(CAST(eventTime AS TIMESTAMP), '%d') AS "day",
+	account
+FROM main.` + segmentsView
+
+// dataStoreSQL is a CloudTrail Lake event data store: times without zone, free JSON as maps of text.
+func dataStoreSQL() string {
+	asMap := func(c string) string {
+		return fmt.Sprintf("TRY_CAST(TRY_CAST(%s AS JSON) AS MAP(VARCHAR, VARCHAR)) AS %[1]s", c)
+	}
+	return `SELECT eventVersion, userIdentity, CAST(eventTime AS TIMESTAMP) AS eventTime, eventSource, eventName, awsRegion, sourceIPAddress, userAgent, errorCode, errorMessage,
+	` + asMap("requestParameters") + ", " + asMap("responseElements") + ", " + asMap("additionalEventData") + `,
+	requestID, eventID, readOnly, resources, eventType, apiVersion, managementEvent, recipientAccountId, sharedEventID, annotation, vpcEndpointId, vpcEndpointAccountId,
+	` + asMap("serviceEventDetails") + `,
+	CASE WHEN addendum IS NULL THEN NULL ELSE {
+		'reason': TRY(json_extract_string(addendum, '$.reason')), 'updatedFields': TRY(json_extract_string(addendum, '$.updatedFields')),
+		'originalRequestId': TRY(coalesce(json_extract_string(addendum, '$.originalRequestID'), json_extract_string(addendum, '$.originalRequestId'))),
+		'originalEventId': TRY(coalesce(json_extract_string(addendum, '$.originalEventID'), json_extract_string(addendum, '$.originalEventId')))} END AS addendum,
+	` + asMap("edgeDeviceDetails") + ", " + asMap("insightDetails") + `, eventCategory, tlsDetails, sessionCredentialFromConsole,
+	` + segment.RawSQL + ` AS eventJson, CAST(NULL AS VARCHAR) AS eventJsonChecksum
+FROM main.` + segmentsView
+}
+
+func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+func quoteText(s string) string { return `'` + strings.ReplaceAll(s, `'`, `''`) + `'` }
