@@ -255,7 +255,7 @@ func (s *shard) insert(k Key) {
 
 func (s *shard) grow() {
 	old := s.table
-	s.table, s.n = make([]entry, max(1024, 2*len(old))), 0
+	s.table, s.n = make([]entry, max(4096, 2*len(old))), 0
 	for _, e := range old {
 		if e.hi|e.lo != 0 {
 			s.insert(Key(e))

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/s2"
+	"golang.org/x/sync/errgroup"
 
 	"spoor/internal/event"
 )
@@ -247,23 +250,33 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 	if err := fetchKept(logs, wants, files); err != nil {
 		return 0, err
 	}
-	for _, name := range slices.Sorted(maps.Keys(files)) {
-		records := files[name]
-		if again != nil {
-			err := again(name, slices.Sorted(maps.Keys(records)), func(offset int64, raw []byte) error {
-				for _, to := range records[offset] {
-					if err := to(name, offset, raw); err != nil {
-						return err
+	var mu sync.Mutex // held while a record is given on, and guards lost
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for name, records := range files {
+		g.Go(func() error {
+			var err error
+			if again != nil {
+				err = again(name, slices.Sorted(maps.Keys(records)), func(offset int64, raw []byte) error {
+					mu.Lock()
+					defer mu.Unlock()
+					for _, to := range records[offset] {
+						if err := to(name, offset, raw); err != nil {
+							return err
+						}
 					}
-				}
-				delete(records, offset)
-				return nil
-			})
-			if err != nil {
-				return lost, fmt.Errorf("read the records behind findings again: %w", err)
+					delete(records, offset)
+					return nil
+				})
 			}
-		}
-		lost += len(records)
+			mu.Lock()
+			defer mu.Unlock()
+			lost += len(records)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return lost, fmt.Errorf("read the records behind findings again: %w", err)
 	}
 	return lost, nil
 }

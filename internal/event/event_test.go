@@ -65,3 +65,24 @@ func TestFailed(t *testing.T) {
 		}
 	}
 }
+
+// FuzzProbe checks that a probe never hides what a walk without it finds.
+func FuzzProbe(f *testing.F) {
+	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","Omitted":true}}`, "requestParameters.omitted")
+	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","a.b":true}}`, "requestParameters.a.b")
+	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","\u006fmitted":true}}`, "requestParameters.omitted")
+	f.Fuzz(func(t *testing.T, record, path string) {
+		e, err := Parse([]byte(record))
+		if err != nil || len(path) > 100 {
+			return
+		}
+		p := ParsePath(path)
+		plain := ParsePath(path)
+		for i := range plain.probes {
+			plain.probes[i] = probe{}
+		}
+		if got, want := e.First(p), e.First(plain); string(got.Raw()) != string(want.Raw()) {
+			t.Fatalf("%s in %s: %s, want %s", path, record, got.Raw(), want.Raw())
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
 )
@@ -14,6 +15,7 @@ type Path struct {
 	// joined[n] lists the keys that may stand for the first segments from n on: segs[n], segs[n]+"."+segs[n+1], …
 	joined [][]string
 	index  []int // the array index that each segment is, -1 for those that are none
+	probes []probe
 }
 
 // ParsePath compiles a dotted path. Every text is a path; an empty one finds nothing.
@@ -37,6 +39,7 @@ func ParsePath(text string) *Path {
 			at = -1
 		}
 		p.index = append(p.index, at)
+		p.probes = append(p.probes, makeProbe(seg))
 		for n := i + 1; n <= len(p.segs); n++ {
 			p.joined[i] = append(p.joined[i], strings.Join(p.segs[i:n], "."))
 		}
@@ -87,6 +90,9 @@ func walk(v Value, p *Path, n int, fn func(Value) bool, found *bool) bool {
 	}
 	switch v.kind {
 	case Object:
+		if len(v.raw) > probeFrom && !p.probes[n].mayStandIn(v.raw) {
+			return true
+		}
 		val, used := member(v, p.joined[n])
 		if used == 0 {
 			return true
@@ -136,6 +142,67 @@ func member(v Value, names []string) (Value, int) {
 		rank -= len(names)
 	}
 	return best, rank
+}
+
+// probe looks for a segment in the text of an object before its members are walked: most objects do not have what a rule
+// asks for.
+type probe struct {
+	name   string // lower case; "" when the segment cannot be looked for
+	lo, up byte   // its rarest letter in both cases
+	at     int    // where in name
+}
+
+// probeFrom is the length from which objects are probed.
+const probeFrom = 48
+
+// byRarity lists letters, those that are rare in JSON first.
+const byRarity = "qjxzvwyhbgpmfuldcniotrae"
+
+// makeProbe takes segments of ASCII letters other than k and s, which have folds outside ASCII.
+func makeProbe(seg string) probe {
+	name := strings.ToLower(seg)
+	for i := range len(name) {
+		if c := name[i]; c < 'a' || c > 'z' || c == 'k' || c == 's' {
+			return probe{}
+		}
+	}
+	for i := range len(byRarity) {
+		if at := strings.IndexByte(name, byRarity[i]); at >= 0 {
+			return probe{name: name, lo: byRarity[i], up: byRarity[i] - 'a' + 'A', at: at}
+		}
+	}
+	return probe{}
+}
+
+// mayStandIn reports whether b may hold a key that is or begins with the segment. It only errs by saying yes.
+func (p *probe) mayStandIn(b []byte) bool {
+	if p.name == "" || bytes.IndexByte(b, '\\') >= 0 {
+		return true
+	}
+	return p.find(b, p.lo) || p.find(b, p.up)
+}
+
+func (p *probe) find(b []byte, c byte) bool {
+	for from := 0; ; {
+		i := bytes.IndexByte(b[from:], c)
+		if i < 0 {
+			return false
+		}
+		i += from
+		if start := i - p.at; start > 0 && b[start-1] == '"' && start+len(p.name) < len(b) {
+			held := true
+			for k := range len(p.name) {
+				if b[start+k]|0x20 != p.name[k] {
+					held = false
+					break
+				}
+			}
+			if held {
+				return true
+			}
+		}
+		from = i + 1
+	}
 }
 
 // keyRank is n for a key that equals names[n-1] but for case, len(names)+n for an exact one, 0 for neither.
