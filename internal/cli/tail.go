@@ -47,7 +47,7 @@ reported when it stays unreadable.
 			if err != nil {
 				return err
 			}
-			t := &tailer{env: e, opts: opts, last: last, read: map[string]source.Object{}, failing: map[string]string{}}
+			t := &tailer{env: e, opts: opts, last: last, read: map[string]source.Object{}, failing: map[string]string{}, broken: map[string]bool{}}
 			if !noRules {
 				set, err := rules.load(c.Context(), e)
 				if err != nil {
@@ -79,7 +79,8 @@ type tailer struct {
 	engine  *detect.Engine // nil: no rules
 	last    int
 	read    map[string]source.Object // what was read, as it was listed then
-	failing map[string]string        // objects that could not be read, with the reason that was or will be told
+	failing map[string]string        // objects that could not be read, with the reason that will be told
+	broken  map[string]bool          // objects that were told, until they can be read
 
 	mu      sync.Mutex // guards what follows
 	lines   []found
@@ -93,6 +94,10 @@ func (t *tailer) run(ctx context.Context, follow bool, every time.Duration) erro
 				return nil
 			}
 			return err
+		}
+		t.env.exit = ExitClean
+		if len(t.broken) > 0 {
+			t.env.exit = ExitIncomplete
 		}
 		if err := t.print(first); err != nil {
 			return err
@@ -147,12 +152,13 @@ func (t *tailer) round(ctx context.Context) error {
 	for name, reason := range t.failing {
 		if _, again := changed[name]; !again {
 			t.complain(name, reason)
-			t.env.exit = ExitIncomplete
+			t.broken[name] = true
 		}
 		delete(t.failing, name)
 	}
 	for name, obj := range changed {
 		t.read[name] = obj
+		delete(t.broken, name)
 		if reason, bad := problems[name]; bad {
 			t.failing[name] = reason
 		}
