@@ -199,3 +199,11 @@ func removeIfThere(path string) error {
 	}
 	return nil
 }
+
+// count says how many of a thing there are.
+func count(n int64, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return fmt.Sprintf("%d %s", n, thing)
+}

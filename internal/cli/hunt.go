@@ -85,6 +85,12 @@ screen: what was found, by whom, where and when, and whether everything was read
 			if err != nil {
 				return err
 			}
+			if actor != "" && !slices.Contains(timelineFormats[:], show.format) {
+				return usagef("--actor with --format %s: a timeline comes as one of %s", show.format, strings.Join(timelineFormats[:], ", "))
+			}
+			if explain != "" && show.format != "table" {
+				return usagef("--explain with --format %s: an explanation is plain text; --format json holds the findings with their events", show.format)
+			}
 			ctx := c.Context()
 			set, err := rules.load(ctx, e)
 			if err != nil {
@@ -168,6 +174,9 @@ func levelFlag(flag, name string) (detect.Level, error) {
 	return detect.Level(i), nil
 }
 
+// timelineFormats are the formats of --actor; timeline is the same as table there.
+var timelineFormats = [...]string{"table", "timeline", "csv", "json", "jsonl"}
+
 func timelineFormat(format string) string {
 	if format == "timeline" {
 		return "table"
@@ -247,7 +256,7 @@ Regions, each with its first and last event.
 				return err
 			}
 			if e.exit == ExitIncomplete {
-				fmt.Fprintf(e.stderr, "spoor: input incomplete: %d objects failed, %d records rejected; spoor hunt shows which\n", res.Ledger.Objects.Failed, res.Ledger.Records.Rejected)
+				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s failed, %s rejected; spoor hunt shows which\n", count(res.Ledger.Objects.Failed, "object"), count(res.Ledger.Records.Rejected, "record"))
 			}
 			return nil
 		},

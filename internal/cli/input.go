@@ -66,12 +66,17 @@ func (f *inputFlags) add(c *cobra.Command) {
 // whatever the input.
 const memoryLimit = 400 << 20
 
-// intake makes the options of a run over args. done closes what was opened.
-func (f *inputFlags) intake(ctx context.Context, e *env, args []string) (opts intake.Options, done func() error, err error) {
+// limitMemory tells the garbage collector, unless the caller's environment does.
+func limitMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 		debug.SetGCPercent(400)
 	}
+}
+
+// intake makes the options of a run over args. done closes what was opened.
+func (f *inputFlags) intake(ctx context.Context, e *env, args []string) (opts intake.Options, done func() error, err error) {
+	limitMemory()
 	now := time.Now()
 	opts = intake.Options{Named: args, Workers: f.workers, Progress: new(intake.Progress)}
 	opts.Limits = event.Limits{MaxRecord: int(min(f.maxRecord, event.MaxRecordBytes)), MaxExpanded: f.maxExpanded, MaxRatio: f.maxRatio}

@@ -93,8 +93,8 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 				fmt.Fprintf(e.stderr, "spoor: the ledger does not balance: %s\n", strings.Join(rep.Problems, "; "))
 			case !rep.Complete() || rep.Records.Seen == 0:
 				e.exit = ExitIncomplete
-				fmt.Fprintf(e.stderr, "spoor: input incomplete: %d events read, %d objects failed, %d records rejected; spoor hunt shows which\n",
-					rep.Records.Kept, rep.Objects.Failed, rep.Records.Rejected)
+				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s read, %s failed, %s rejected; spoor hunt shows which\n",
+					count(rep.Records.Kept, "event"), count(rep.Objects.Failed, "object"), count(rep.Records.Rejected, "record"))
 			case s.total == 0:
 				e.exit = ExitFindings
 			}

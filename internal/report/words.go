@@ -346,6 +346,8 @@ func completeness(l *ledger.Report) (string, state) {
 		return "There is no ledger: what was read is not known.", unbalanced
 	case !l.Balanced:
 		return "The ledger does not balance, so no count of this report can be trusted: " + list(l.Problems, 3) + ".", unbalanced
+	case l.Complete() && l.Records.Seen == 0:
+		return fmt.Sprintf("No CloudTrail record was found: %s listed, %s read, %s skipped.", plural(l.Objects.Listed, "file"), number(l.Objects.Read), number(l.Objects.Skipped)), incomplete
 	case l.Complete():
 		return fmt.Sprintf("Everything that was listed was read: %s, %s.", plural(l.Objects.Read, "file"), plural(l.Records.Seen, "record")), whole
 	}
