@@ -104,7 +104,7 @@ it read everything.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; try: %s --help", err, c.CommandPath())
 	})
-	c.AddCommand(e.hunt(), e.stats(), e.search(), e.tail(), e.rules(), e.sample(), e.version())
+	c.AddCommand(e.hunt(), e.stats(), e.search(), e.tail(), e.rules(), e.sample(), e.store(), e.version())
 	var profile string
 	var file *os.File
 	c.PersistentFlags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this `file`")
@@ -200,8 +200,8 @@ func removeIfThere(path string) error {
 	return nil
 }
 
-// count says how many of a thing there are.
-func count(n int64, thing string) string {
+// plural says how many of a thing there are.
+func plural(n int64, thing string) string {
 	if n != 1 {
 		thing += "s"
 	}

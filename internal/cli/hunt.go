@@ -256,7 +256,7 @@ Regions, each with its first and last event.
 				return err
 			}
 			if e.exit == ExitIncomplete {
-				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s failed, %s rejected; spoor hunt shows which\n", count(res.Ledger.Objects.Failed, "object"), count(res.Ledger.Records.Rejected, "record"))
+				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s failed, %s rejected; spoor hunt shows which\n", plural(res.Ledger.Objects.Failed, "object"), plural(res.Ledger.Records.Rejected, "record"))
 			}
 			return nil
 		},

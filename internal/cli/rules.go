@@ -146,7 +146,7 @@ func (e *env) rulesList() *cobra.Command {
 				return err
 			}
 			n, k := set.Count()
-			fmt.Fprintf(e.stderr, "%d shown; %s and %s run, %d off\n", len(list), count(int64(n), "rule"), count(int64(k), "correlation"), len(set.Off()))
+			fmt.Fprintf(e.stderr, "%d shown; %s and %s run, %d off\n", len(list), plural(int64(n), "rule"), plural(int64(k), "correlation"), len(set.Off()))
 			return nil
 		},
 	}
@@ -321,7 +321,7 @@ with file, document and reason. It ends with code 1 when a rule cannot be loaded
 				fmt.Fprintf(e.stdout, "%s: %s\n", kind, safetext.Lines(p.String()))
 			}
 			n, k := set.Count()
-			fmt.Fprintf(e.stderr, "%s and %s run, %d off, %d cannot be loaded\n", count(int64(n), "rule"), count(int64(k), "correlation"), len(set.Off()), broken)
+			fmt.Fprintf(e.stderr, "%s and %s run, %d off, %d cannot be loaded\n", plural(int64(n), "rule"), plural(int64(k), "correlation"), len(set.Off()), broken)
 			for _, o := range set.Off() {
 				fmt.Fprintf(e.stderr, "off: %s: %s\n", safetext.Terminal(o.Rule.Title, 100), safetext.Terminal(o.Reason, 100))
 			}

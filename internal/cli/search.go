@@ -94,7 +94,7 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			case !rep.Complete() || rep.Records.Seen == 0:
 				e.exit = ExitIncomplete
 				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s read, %s failed, %s rejected; spoor hunt shows which\n",
-					count(rep.Records.Kept, "event"), count(rep.Objects.Failed, "object"), count(rep.Records.Rejected, "record"))
+					plural(rep.Records.Kept, "event"), plural(rep.Objects.Failed, "object"), plural(rep.Records.Rejected, "record"))
 			case s.total == 0:
 				e.exit = ExitFindings
 			}
