@@ -2,15 +2,124 @@ package store
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"os"
 
 	"spoor/internal/dedup"
 	"spoor/internal/event"
+	"spoor/internal/store/table"
 )
 
-type seen struct{ run *dedup.Set }
-
-func (s *Store) newSeen(_ context.Context, tempDir string) (*seen, error) {
-	return &seen{dedup.New(dedup.Options{Dir: tempDir})}, nil
+// seen knows the events of a store and those of the running ingestion.
+type seen struct {
+	*dedup.Set
+	earlier *dedup.Index
 }
-func (s *seen) Add(e *event.Event) (dedup.Verdict, error) { return s.run.Add(e) }
-func (s *seen) close() error                              { return s.run.Close() }
+
+// newSeen opens the ids of all data files. Ids that are missing or damaged are made again from the data file.
+func (s *Store) newSeen(ctx context.Context, tempDir string) (*seen, error) {
+	plan, err := s.table.Plan(ctx, table.Filter{})
+	if err != nil {
+		return nil, err
+	}
+	x := dedup.NewIndex()
+	for _, f := range plan.Files {
+		name := idsPath(s.dir, f.Name)
+		err := s.ensureIDs(ctx, f, name)
+		var bad *fileError
+		if errors.As(err, &bad) {
+			// Neither the events nor their ids are there any more, so they may be added again.
+			s.opts.Log.Warn("store: events are lost and no longer known", "file", f.Name, "events", f.Rows, "error", err)
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(err, x.Close())
+		}
+		if f.MinTime.IsZero() {
+			x.Add(name, 0, 0)
+		} else {
+			x.Add(name, f.MinTime.UnixNano(), f.MaxTime.UnixNano())
+		}
+	}
+	return &seen{dedup.New(dedup.Options{Dir: tempDir, Earlier: x.Find}), x}, nil
+}
+
+func (s *seen) close() error { return errors.Join(s.Set.Close(), s.earlier.Close()) }
+
+// ensureIDs looks whether an ids file can be opened and fits, and makes it again if not.
+func (s *Store) ensureIDs(ctx context.Context, f table.File, name string) error {
+	ids, err := dedup.OpenIDs(name)
+	if err == nil {
+		n := ids.Len()
+		if err := ids.Close(); err != nil {
+			return err
+		}
+		if int64(n) == f.Rows {
+			return nil
+		}
+		err = fmt.Errorf("%w: %s: %d events where the data file has %d", dedup.ErrDamaged, name, n, f.Rows)
+	}
+	if !errors.Is(err, dedup.ErrDamaged) && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	s.opts.Log.Warn("store: event ids are made again", "file", f.Name, "error", err)
+	keys := make([]dedup.Key, 0, f.Rows)
+	var first, last int64
+	_, what, rerr := readRows(ctx, f, func(e *event.Event) {
+		if len(keys) == 0 {
+			first = e.Time
+		}
+		last = e.Time
+		keys = append(keys, dedup.KeyOf(e))
+	})
+	switch {
+	case rerr != nil:
+		return rerr
+	case what != "":
+		return &fileError{f, errors.New(what)}
+	}
+	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return dedup.WriteIDs(name, keys, first, last)
+}
+
+// haveAll reports whether the ids file has the events whose keys are given, and no others.
+func haveAll(name string, keys []dedup.Key) (ok bool, err error) {
+	ids, err := dedup.OpenIDs(name)
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, ids.Close()) }()
+	if err := ids.Verify(); err != nil {
+		return false, err
+	}
+	if ids.Len() != len(keys) {
+		return false, nil
+	}
+	for _, k := range keys {
+		if ids.Find(k) != dedup.Duplicate {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// countTwice counts the events that ids files have more than once, within one or among them.
+func countTwice(ctx context.Context, names []string) (n int64, err error) {
+	var open []*dedup.IDs
+	defer func() {
+		for _, ids := range open {
+			err = errors.Join(err, ids.Close())
+		}
+	}()
+	for _, name := range names {
+		ids, err := dedup.OpenIDs(name)
+		if err != nil {
+			return 0, err
+		}
+		open = append(open, ids)
+	}
+	return dedup.Twice(ctx, open)
+}

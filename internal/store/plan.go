@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"spoor/internal/source"
+	"spoor/internal/store/segment"
+	"spoor/internal/store/table"
+)
+
+// Filter says which events a query or export is about, as far as files can be left out by it.
+type Filter struct {
+	Since, Until time.Time // event time; Until is not included
+	// Hold asks for the store as it was when the hold of this name was placed.
+	Hold string
+}
+
+// Plan is what a query reads: the files of one moment. They stay for the grace period of [Store.Expire].
+type Plan struct {
+	table.Plan
+	// Damaged names files that were left out since they are missing or not as they were written. Whoever answers from the
+	// plan must say so: the answer may miss their events.
+	Damaged []Damage
+}
+
+// Plan gives the files that may have events of the filter. Each is looked at: its length and its footer.
+func (s *Store) Plan(ctx context.Context, f Filter) (*Plan, error) {
+	tf := table.Filter{Since: f.Since, Until: f.Until}
+	if f.Hold != "" {
+		tf.Tag = holdPrefix + f.Hold
+	}
+	p, err := s.table.Plan(ctx, tf)
+	if err != nil {
+		return nil, fmt.Errorf("plan a query: %w", err)
+	}
+	out := &Plan{Plan: p, Damaged: []Damage{}}
+	good := p.Files[:0:0]
+	for _, file := range p.Files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if what := looks(file); what != "" {
+			out.Damaged = append(out.Damaged, Damage{File: file.Name, Day: dayName(file), Rows: file.Rows, What: what})
+			continue
+		}
+		good = append(good, file)
+	}
+	out.Files = good
+	return out, nil
+}
+
+// Source gives the records of a store as files of logs, so that everything that reads logs reads stores. A damaged file
+// is an object that cannot be read, which the ledger of the reader names. Objects are data files, with their path as
+// name; what the selection asks for by time is left out by file and, within files, by row group.
+func (s *Store) Source(f Filter) source.Source { return &storeSource{s, f} }
+
+type storeSource struct {
+	s *Store
+	f Filter
+}
+
+// List implements [source.Source].
+func (src *storeSource) List(ctx context.Context, sel source.Selection, visit func(source.Object, string) error) error {
+	tf := table.Filter{Since: later(src.f.Since, sel.Since), Until: earlier(src.f.Until, sel.Until)}
+	if src.f.Hold != "" {
+		tf.Tag = holdPrefix + src.f.Hold
+	}
+	p, err := src.s.table.Plan(ctx, tf)
+	if err != nil {
+		return fmt.Errorf("list the files of %s: %w", src.s.dir, err)
+	}
+	for _, file := range p.Files {
+		obj := source.Object{Name: file.Path, Size: file.Bytes, Within: &source.Selection{Since: tf.Since, Until: tf.Until}}
+		if what := looks(file); what != "" {
+			obj.Err = fmt.Errorf("damaged: %s; it held %d events of %s", what, file.Rows, dayName(file))
+		}
+		if err := visit(obj, ""); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Open implements [source.Source]. The text is that of a log file.
+func (src *storeSource) Open(ctx context.Context, obj source.Object, read func(source.Object, io.Reader) error) error {
+	if obj.Err != nil {
+		return obj.Err
+	}
+	var since, until time.Time
+	if obj.Within != nil {
+		since, until = obj.Within.Since, obj.Within.Until
+	}
+	r, err := segment.Open(ctx, obj.Name, since, until)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return read(obj, &logText{rows: r})
+}
+
+// Parallel implements [source.Source].
+func (src *storeSource) Parallel() int { return 0 }
+
+// logText reads rows as the text of a log file.
+type logText struct {
+	rows *segment.Reader
+	buf  []byte // rest of what is to be read
+	n    int64
+	own  []byte // memory of buf
+	end  bool
+}
+
+// Read implements [io.Reader].
+func (t *logText) Read(p []byte) (int, error) {
+	for len(t.buf) == 0 {
+		if t.end {
+			return 0, io.EOF
+		}
+		t.own = t.own[:0]
+		for len(t.own) < 64<<10 && !t.end {
+			rec, err := t.rows.Next()
+			switch {
+			case err == io.EOF:
+				if t.n == 0 {
+					t.own = append(t.own, `{"Records":[`...)
+				}
+				t.own = append(t.own, "]}"...)
+				t.end = true
+			case err != nil:
+				if len(t.own) == 0 {
+					return 0, fmt.Errorf("damaged: %w", err)
+				}
+				// What was read is handed on before the error, which comes again.
+				t.buf = t.own
+				return t.give(p)
+			default:
+				sep := `{"Records":[`
+				if t.n > 0 {
+					sep = ","
+				}
+				t.own = append(append(t.own, sep...), rec.Raw...)
+				t.n++
+			}
+		}
+		t.buf = t.own
+	}
+	return t.give(p)
+}
+
+func (t *logText) give(p []byte) (int, error) {
+	n := copy(p, t.buf)
+	t.buf = t.buf[n:]
+	return n, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,330 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"spoor/internal/event"
+	"spoor/internal/store/segment"
+	"spoor/internal/store/table"
+)
+
+// fanIn is how many data files are read at once while they are merged: each takes some tens of megabytes.
+const fanIn = 8
+
+// rewriteRows is how many rows a file has at most that comes out of merging.
+const rewriteRows = 1_000_000
+
+// merge writes the rows of files, which lie in one day, into new files in the order of the rows, those rows only for
+// which keep is true; a nil keep keeps all. The files are not committed. It holds a few batches of rows in memory.
+func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.Event) bool) (segs []segment.Segment, err error) {
+	slices.SortFunc(files, func(a, b table.File) int {
+		return cmp.Or(a.MinTime.Compare(b.MinTime), strings.Compare(a.Name, b.Name))
+	})
+	out := segment.NewStream(segment.Options{Dir: s.dir, MaxRows: rewriteRows})
+	var open rowHeap
+	defer func() {
+		for _, c := range open {
+			err = errors.Join(err, c.rows.Close())
+		}
+		if err != nil {
+			err = errors.Join(err, out.Abort())
+		}
+	}()
+	for len(files) > 0 || len(open) > 0 {
+		// A file is opened when the rows before it have been written.
+		for len(files) > 0 && (len(open) == 0 || files[0].MinTime.IsZero() || files[0].MinTime.UnixNano() <= open[0].ev.Time) {
+			r, err := segment.Open(ctx, files[0].Path, time.Time{}, time.Time{})
+			if err != nil {
+				return nil, &fileError{files[0], err}
+			}
+			c := &cursor{rows: r, file: files[0]}
+			files = files[1:]
+			open = append(open, c) // closed with the others
+			switch err := c.next(); {
+			case err == io.EOF:
+				open = open[:len(open)-1]
+				if err := r.Close(); err != nil {
+					return nil, err
+				}
+				continue
+			case err != nil:
+				return nil, err
+			}
+			heap.Init(&open)
+		}
+		if len(open) == 0 {
+			continue
+		}
+		c := open[0]
+		if keep == nil || keep(&c.ev) {
+			if err := out.Add(ctx, &c.ev); err != nil {
+				return nil, err
+			}
+		}
+		switch err := c.next(); {
+		case err == io.EOF:
+			heap.Pop(&open)
+			if err := c.rows.Close(); err != nil {
+				return nil, err
+			}
+		case err != nil:
+			return nil, err
+		default:
+			heap.Fix(&open, 0)
+		}
+	}
+	return out.Close(ctx)
+}
+
+// fileError names the data file that could not be read.
+type fileError struct {
+	file table.File
+	err  error
+}
+
+func (e *fileError) Error() string { return fmt.Sprintf("%s is damaged: %v", e.file.Name, e.err) }
+func (e *fileError) Unwrap() error { return e.err }
+
+// cursor is a place in a data file.
+type cursor struct {
+	rows *segment.Reader
+	file table.File
+	ev   event.Event
+}
+
+// next goes to the next row, or gives io.EOF.
+func (c *cursor) next() error {
+	rec, err := c.rows.Next()
+	if err == io.EOF {
+		return err
+	}
+	if err == nil {
+		err = rec.Event(&c.ev)
+	}
+	if err != nil {
+		return &fileError{c.file, err}
+	}
+	return nil
+}
+
+// rowHeap has the cursor with the first row on top, in the order of rows in a file.
+type rowHeap []*cursor
+
+func (h rowHeap) Len() int { return len(h) }
+func (h rowHeap) Less(i, k int) bool {
+	a, b := &h[i].ev, &h[k].ev
+	if a.Time != b.Time {
+		return a.Time < b.Time
+	}
+	return cmp.Or(strings.Compare(a.ID(), b.ID()), bytes.Compare(a.Raw, b.Raw)) < 0
+}
+func (h rowHeap) Swap(i, k int) { h[i], h[k] = h[k], h[i] }
+func (h *rowHeap) Push(x any)   { *h = append(*h, x.(*cursor)) }
+func (h *rowHeap) Pop() any {
+	c := (*h)[len(*h)-1]
+	*h = (*h)[:len(*h)-1]
+	return c
+}
+
+// overlap is how many of files, at most, have rows of one moment.
+func overlap(files []table.File) int {
+	type edge struct {
+		at  int64
+		end bool
+	}
+	var edges []edge
+	for _, f := range files {
+		from, to := int64(0), int64(0)
+		if !f.MinTime.IsZero() {
+			from, to = f.MinTime.UnixNano(), f.MaxTime.UnixNano()
+		}
+		edges = append(edges, edge{from, false}, edge{to, true})
+	}
+	slices.SortFunc(edges, func(a, b edge) int {
+		if a.at == b.at && a.end != b.end { // what ends now is still open
+			if a.end {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Compare(a.at, b.at)
+	})
+	n, most := 0, 0
+	for _, e := range edges {
+		if e.end {
+			n--
+			continue
+		}
+		n++
+		most = max(most, n)
+	}
+	return most
+}
+
+// CompactOptions say what is compacted.
+type CompactOptions struct {
+	// Closed is how long after its end a day is left alone, as events of it still come, 3 hours by default. Negative
+	// compacts every day.
+	Closed time.Duration
+	// TargetBytes is how large a data file is that needs no company; 128 MiB by default.
+	TargetBytes int64
+	// Progress, when set, is told each day that was compacted.
+	Progress func(DayCompacted)
+}
+
+// DayCompacted tells what became of a day.
+type DayCompacted struct {
+	Day         string  `json:"day"`
+	Rows        int64   `json:"rows"` // rewritten
+	FilesBefore int     `json:"filesBefore"`
+	FilesAfter  int     `json:"filesAfter"`
+	BytesBefore int64   `json:"bytesBefore"`
+	BytesAfter  int64   `json:"bytesAfter"`
+	Seconds     float64 `json:"seconds"`
+}
+
+// CompactResult tells what compaction did.
+type CompactResult struct {
+	Days    []DayCompacted `json:"days"`
+	Rows    int64          `json:"rows"`
+	Damaged []Damage       `json:"damaged"` // files that could not be read: their days are as they were
+	Seconds float64        `json:"seconds"`
+}
+
+// Compact merges small files of days that are over into large ones, a day a commit. The files that were merged stay
+// until [Store.Expire]. A damaged file stays, and its day is left alone.
+func (s *Store) Compact(ctx context.Context, opts CompactOptions) (*CompactResult, error) {
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	if opts.Closed == 0 {
+		opts.Closed = 3 * time.Hour
+	}
+	if opts.TargetBytes <= 0 {
+		opts.TargetBytes = 128 << 20
+	}
+	began := s.opts.Now()
+	plan, err := s.table.Plan(ctx, table.Filter{})
+	if err != nil {
+		return nil, fmt.Errorf("compact: %w", err)
+	}
+	days := map[string][]table.File{}
+	for _, f := range plan.Files {
+		if opts.Closed >= 0 && !f.Day.Add(24*time.Hour+opts.Closed).Before(began) {
+			continue
+		}
+		if f.Bytes < opts.TargetBytes/2 {
+			days[dayName(f)] = append(days[dayName(f)], f)
+		}
+	}
+	names := make([]string, 0, len(days))
+	for name, files := range days {
+		if len(files) > 1 {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	res := &CompactResult{Days: []DayCompacted{}, Damaged: []Damage{}}
+	for _, name := range names {
+		done, err := s.compactDay(ctx, name, days[name])
+		var bad *fileError
+		switch {
+		case errors.As(err, &bad) && ctx.Err() == nil:
+			res.Damaged = append(res.Damaged, Damage{File: bad.file.Name, Day: name, Rows: bad.file.Rows, What: bad.err.Error()})
+			s.opts.Log.Warn("store: a day was not compacted", "day", name, "error", err)
+			continue
+		case err != nil:
+			return res, fmt.Errorf("compact %s: %w", name, err)
+		}
+		res.Days = append(res.Days, done)
+		res.Rows += done.Rows
+		if opts.Progress != nil {
+			opts.Progress(done)
+		}
+	}
+	res.Seconds = s.opts.Now().Sub(began).Seconds()
+	return res, nil
+}
+
+// compactDay merges files, in several rounds when too many of them overlap in time.
+func (s *Store) compactDay(ctx context.Context, day string, files []table.File) (DayCompacted, error) {
+	began := s.opts.Now()
+	done := DayCompacted{Day: day, FilesBefore: len(files)}
+	for _, f := range files {
+		done.BytesBefore += f.Bytes
+		done.Rows += f.Rows
+	}
+	for {
+		var next []table.File
+		groups := [][]table.File{files}
+		if overlap(files) > fanIn {
+			groups = slices.Collect(slices.Chunk(files, fanIn))
+		}
+		for _, g := range groups {
+			if len(g) == 1 {
+				next = append(next, g...)
+				continue
+			}
+			segs, err := s.replace(ctx, g, nil)
+			if err != nil {
+				return done, err
+			}
+			for _, seg := range segs {
+				next = append(next, s.file(seg))
+			}
+		}
+		files = next
+		if len(groups) == 1 {
+			break
+		}
+	}
+	for _, f := range files {
+		done.BytesAfter += f.Bytes
+	}
+	done.FilesAfter = len(files)
+	done.Seconds = s.opts.Now().Sub(began).Seconds()
+	return done, nil
+}
+
+// file describes a segment as the table does.
+func (s *Store) file(seg segment.Segment) table.File {
+	return table.File{Path: filepath.Join(s.dir, filepath.FromSlash(seg.Path)), Name: seg.Path, Rows: seg.Rows, Bytes: seg.Bytes, Day: seg.Day, MinTime: seg.MinTime, MaxTime: seg.MaxTime}
+}
+
+// replace merges files of one day and commits the result in their place. Rows for which keep is false are counted as
+// removed; with a nil keep none may be missing.
+func (s *Store) replace(ctx context.Context, files []table.File, keep func(*event.Event) bool) ([]segment.Segment, error) {
+	segs, err := s.merge(ctx, slices.Clone(files), keep)
+	if err != nil {
+		return nil, err
+	}
+	var before, after int64
+	old := make([]string, len(files))
+	for i, f := range files {
+		before += f.Rows
+		old[i] = f.Name
+	}
+	add := make([]string, len(segs))
+	for i, g := range segs {
+		after += g.Rows
+		add[i] = g.Path
+	}
+	if keep == nil && before != after || after > before {
+		return nil, errors.Join(fmt.Errorf("%d events came out where %d went in", after, before), removeSegments(s.dir, segs))
+	}
+	st := s.st.clone()
+	if after != before {
+		st.remove(map[string]int64{dayName(files[0]): before - after})
+	}
+	return segs, s.commit(st, func(p table.Props) error { return s.table.Replace(ctx, old, add, p) })
+}
