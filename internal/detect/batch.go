@@ -172,15 +172,7 @@ func (b *Batch) Finish(ctx context.Context) (*Result, error) {
 	}
 	cs := newCases(rs, b.opt.MaxFindings)
 	k := newCorrelator(rs, cs.fired, cs.joined)
-	n := 0
-	err := merged(sorters, func(o *occurrence) error {
-		if n++; n%1024 == 0 && ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		k.take(o)
-		return nil
-	})
-	if err != nil {
+	if err := inOrder(ctx, sorters, k.take); err != nil {
 		return nil, fmt.Errorf("correlate: %w", err)
 	}
 	k.flush()
@@ -190,6 +182,7 @@ func (b *Batch) Finish(ctx context.Context) (*Result, error) {
 	}
 	out := &Result{Notes: append(all.notes(), append(cs.notes(), k.notes()...)...)}
 	var lost int
+	var err error
 	if out.Findings, lost, err = rs.findings(groups, cs.list(), logs, b.opt.RawLimit, b.opt.Again); err != nil {
 		return nil, fmt.Errorf("read back the records of findings: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"container/heap"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/s2"
+	"golang.org/x/sync/errgroup"
 )
 
 // occurrence is one event as correlations see it: what it matched, in which groups, with which values.
@@ -369,6 +371,63 @@ func merged(sorters []*sorter, visit func(*occurrence) error) error {
 		}
 	}
 	return nil
+}
+
+// aheadBatch is how many occurrences are read and put in order while others are taken.
+const aheadBatch = 512
+
+// inOrder calls take with the occurrences of all sorters in order, while the next ones are read in another goroutine.
+func inOrder(ctx context.Context, sorters []*sorter, take func(*occurrence)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	full, free := make(chan []occurrence, 2), make(chan []occurrence, 4)
+	for range 4 {
+		free <- make([]occurrence, 0, aheadBatch)
+	}
+	g.Go(func() error {
+		defer close(full)
+		var batch []occurrence
+		send := func() error {
+			select {
+			case full <- batch:
+				batch = nil
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		err := merged(sorters, func(o *occurrence) error {
+			if batch == nil {
+				select {
+				case batch = <-free:
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+			n := len(batch)
+			batch = batch[:n+1]
+			inputs := append(batch[n].inputs[:0], o.inputs...) // the lists in them are not used again, this one is
+			batch[n] = *o
+			batch[n].inputs = inputs
+			if len(batch) == aheadBatch {
+				return send()
+			}
+			return nil
+		})
+		if err == nil && len(batch) > 0 {
+			err = send()
+		}
+		return err
+	})
+	g.Go(func() error {
+		for batch := range full {
+			for i := range batch {
+				take(&batch[i])
+			}
+			free <- batch[:0]
+		}
+		return nil
+	})
+	return g.Wait()
 }
 
 type cursor struct {
