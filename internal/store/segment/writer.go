@@ -6,20 +6,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/file"
-	"github.com/google/uuid"
 
-	"spoor/internal/dedup"
 	"spoor/internal/event"
 )
 
@@ -59,7 +52,7 @@ type Writer struct {
 	file   string
 	actors event.ActorCache
 	enc    *encoder
-	keys   []dedup.Key
+	group  []*row
 }
 
 const blockRows = 1024
@@ -117,51 +110,29 @@ func (w *Writer) Flush(ctx context.Context) ([]Segment, error) {
 	if w.enc == nil {
 		w.enc = newEncoder()
 	}
-	segs, err := w.flush(ctx)
-	w.enc.reset()
-	if err != nil {
-		for _, s := range segs {
-			err = errors.Join(err, removeSegment(w.opts.Dir, s))
-		}
-		return nil, err
-	}
-	w.Reset()
-	return segs, nil
-}
-
-func removeSegment(dir string, s Segment) error {
-	var errs []error
-	for _, p := range [...]string{s.Path, s.IDsPath} {
-		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(p))); err != nil && !errors.Is(err, os.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("remove an unfinished file: %w", err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-func (w *Writer) flush(ctx context.Context) ([]Segment, error) {
+	out := &output{opts: w.opts, enc: w.enc}
+	defer w.enc.reset()
 	order := w.sorted()
-	var out []Segment
-	folders := map[string]bool{}
 	for len(order) > 0 {
-		day, timeless := order[0].row.day(), order[0].time == 0
-		n := 1
-		for n < len(order) && order[n].row.day() == day && (order[n].time == 0) == timeless && (w.opts.MaxRows <= 0 || n < w.opts.MaxRows) {
+		n, room := 1, out.room(order[0].row)
+		for n < len(order) && n < room && sameFile(order[0].row, order[n].row) {
 			n++
 		}
-		seg, err := w.segment(ctx, day, order[:n], folders)
-		out = append(out, seg)
-		if err != nil {
-			return out, err
+		w.group = w.group[:0]
+		for _, p := range order[:n] {
+			w.group = append(w.group, p.row)
+		}
+		if err := out.write(ctx, w.group); err != nil {
+			return nil, errors.Join(err, out.abort())
 		}
 		order = order[n:]
 	}
-	for f := range folders {
-		if err := syncFolder(f); err != nil {
-			return out, err
-		}
+	segs, err := out.close()
+	if err != nil {
+		return nil, errors.Join(err, out.abort())
 	}
-	return out, nil
+	w.Reset()
+	return segs, nil
 }
 
 // place is a row with the beginning of what it is sorted by.
@@ -193,89 +164,6 @@ func (w *Writer) sorted() []place {
 		return bytes.Compare(a.row.ev.Raw, b.row.ev.Raw)
 	})
 	return out
-}
-
-// segment writes one file. The segment that it returns names what was begun, also with an error.
-func (w *Writer) segment(ctx context.Context, day int32, rows []place, folders map[string]bool) (Segment, error) {
-	name := uuid.NewString()
-	seg := Segment{Day: time.Unix(int64(day)*86400, 0).UTC(), Rows: int64(len(rows)), IDsPath: "index/" + name + ".ids"}
-	seg.Path = "data/eventDay=" + seg.Day.Format(time.DateOnly) + "/" + name + ".parquet"
-	if rows[0].time != 0 {
-		seg.MinTime = time.UnixMicro(rows[0].row.micros()).UTC()
-		seg.MaxTime = time.UnixMicro(rows[len(rows)-1].row.micros()).UTC()
-	}
-	for _, p := range [...]string{seg.Path, seg.IDsPath} {
-		if err := w.folder(path.Dir(p), folders); err != nil {
-			return seg, err
-		}
-	}
-	size, err := w.parquet(ctx, filepath.Join(w.opts.Dir, filepath.FromSlash(seg.Path)), rows)
-	if err != nil {
-		return seg, fmt.Errorf("write %s: %w", seg.Path, err)
-	}
-	seg.Bytes = size
-	w.keys = w.keys[:0]
-	for _, r := range rows {
-		w.keys = append(w.keys, dedup.KeyOf(&r.row.ev))
-	}
-	if err := dedup.WriteIDs(filepath.Join(w.opts.Dir, filepath.FromSlash(seg.IDsPath)), w.keys, rows[0].time, rows[len(rows)-1].time); err != nil {
-		return seg, err
-	}
-	return seg, nil
-}
-
-// folder makes a folder below the store's, and notes which folders must be synced.
-func (w *Writer) folder(rel string, folders map[string]bool) error {
-	dir := filepath.Join(w.opts.Dir, filepath.FromSlash(rel))
-	if folders[dir] {
-		return nil
-	}
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return fmt.Errorf("make a folder for events: %w", err)
-	}
-	for d := rel; ; d = path.Dir(d) {
-		folders[filepath.Join(w.opts.Dir, filepath.FromSlash(d))] = true
-		if d == "." {
-			return nil
-		}
-	}
-}
-
-func (w *Writer) parquet(ctx context.Context, name string, rows []place) (int64, error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close() // again after the Close that counts
-	out := &buffered{f: f}
-	pw, err := file.NewParquetWriterWithError(out, parquetSchema(), file.WithWriterProps(writerProperties(min(len(rows), w.opts.RowGroup))))
-	if err != nil {
-		return 0, err
-	}
-	for len(rows) > 0 {
-		if err := ctx.Err(); err != nil {
-			return 0, err
-		}
-		n := min(len(rows), w.opts.RowGroup)
-		w.enc.reset()
-		for _, r := range rows[:n] {
-			w.enc.add(r.row)
-		}
-		if err := w.enc.write(pw); err != nil {
-			return 0, err
-		}
-		rows = rows[n:]
-	}
-	if err := pw.Close(); err != nil {
-		return 0, err
-	}
-	if err := out.flush(); err != nil {
-		return 0, err
-	}
-	if err := f.Sync(); err != nil {
-		return 0, err
-	}
-	return out.n, f.Close()
 }
 
 // writerProperties says how the columns lie in a file whose row groups have so many rows.
@@ -327,44 +215,6 @@ func writerProperties(rows int) *parquet.WriterProperties {
 	}
 	each("", Columns())
 	return parquet.NewWriterProperties(props...)
-}
-
-// buffered gathers small writes, and counts.
-type buffered struct {
-	f   *os.File
-	buf []byte
-	n   int64
-}
-
-func (b *buffered) Write(p []byte) (int, error) {
-	b.n += int64(len(p))
-	if len(b.buf)+len(p) > 1<<18 {
-		if err := b.flush(); err != nil {
-			return 0, err
-		}
-		if len(p) > 1<<18 {
-			return b.f.Write(p)
-		}
-	}
-	b.buf = append(b.buf, p...)
-	return len(p), nil
-}
-
-func (b *buffered) flush() error {
-	_, err := b.f.Write(b.buf)
-	b.buf = b.buf[:0]
-	return err
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return fmt.Errorf("sync a folder: %w", err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("sync folder %s: %w", dir, err)
-	}
-	return nil
 }
 
 // arena keeps copies of records.
