@@ -148,6 +148,7 @@ type Matcher struct {
 	ctx   Context
 	pairs map[pair]*found
 	last  *found // of the previous event
+	pair  *found // of this event, nil when its pair is not text
 	key   []byte
 
 	list    []int32
@@ -168,6 +169,8 @@ type found struct {
 	pair    pair
 	ids     []int32
 	watches []*watch // those of which some expression is possible
+	kept    bool     // for the events to come
+	left    []Expr   // residuals by expression, made when first needed
 }
 
 // NewMatcher makes a matcher for one goroutine.
@@ -181,8 +184,13 @@ func (m *Matcher) Context() *Context { return &m.ctx }
 // Match appends to dst the numbers of the expressions that hold for e, ascending.
 func (m *Matcher) Match(e *event.Event, dst []int) []int {
 	from := len(dst)
+	m.pair = nil
 	for _, id := range m.Candidates(e) {
-		if m.ix.exprs[id].eval(&m.ctx) {
+		x := m.ix.exprs[id]
+		if m.pair != nil {
+			x = m.pair.of(&m.ctx, id, x, len(m.ix.exprs))
+		}
+		if x.eval(&m.ctx) {
 			dst = append(dst, int(id))
 		}
 	}
@@ -205,6 +213,7 @@ func (m *Matcher) Candidates(e *event.Event) []int32 {
 		return m.ix.all
 	}
 	f := m.possible(p)
+	m.pair = f
 	m.list = append(m.list[:0], f.ids...)
 	m.list = append(m.list, m.ix.free...)
 	if len(f.watches) > 0 {
@@ -242,7 +251,7 @@ func (m *Matcher) possible(p pair) *found {
 		if len(m.pairs) >= maxPairs {
 			clear(m.pairs)
 		}
-		f.pair = p
+		f.pair, f.kept = p, true
 		f.pair.source, f.pair.name = strings.Clone(p.source), strings.Clone(p.name)
 		m.pairs[f.pair] = f
 	}
