@@ -36,6 +36,8 @@ type Options struct {
 	TempBytes int64
 	// Timeout ends a query, 0 for no limit.
 	Timeout time.Duration
+
+	writable string // a file that this engine, which answers no user's statement, may write
 }
 
 // Engine answers queries over a list of files. It is safe for concurrent use; Close ends it.
@@ -110,7 +112,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 		{"set its limits", e.limitsSQL()},
 		{"define its functions", macros},
 		{"define its tables", viewsSQL(opts.Files, tables)},
-		{"lock it", lockSQL(opts.Files)},
+		{"lock it", lockSQL(opts.Files, opts.writable)},
 	} {
 		if _, err = conn.ExecContext(ctx, step.sql); err != nil {
 			return nil, fmt.Errorf("start the query engine: %s: %w", step.what, err)
@@ -192,10 +194,13 @@ func viewsSQL(files []string, tables []table) string {
 }
 
 // lockSQL leaves nothing reachable but the files, and nothing to be set.
-func lockSQL(files []string) string {
+func lockSQL(files []string, writable string) string {
 	paths := make([]string, len(files))
 	for i, f := range files {
 		paths[i] = quoteText(f)
+	}
+	if writable != "" {
+		paths = append(paths, quoteText(writable))
 	}
 	return fmt.Sprintf("SET allowed_paths=[%s]; SET enable_external_access=false; SET lock_configuration=true;", strings.Join(paths, ", "))
 }

@@ -433,8 +433,12 @@ func (e *Engine) statement(toks []token) (_ []token, explain string, err error) 
 		switch {
 		case words[1] == "tables" && len(words) == 2:
 			toks, err = lex("SELECT name FROM (VALUES (" + quoted1(e.guard.list()) + ")) AS t(name) ORDER BY name")
-		case words[1] == "columns" && len(words) == 4 && (words[2] == "from" || words[2] == "in"):
-			toks, err = lex("DESCRIBE " + toks[len(toks)-1].text)
+		case words[1] == "columns" && len(words) > 3 && (words[2] == "from" || words[2] == "in"):
+			var b strings.Builder
+			for _, t := range skipWord(skipWord(skipWord(toks))) {
+				b.WriteString(t.text)
+			}
+			toks, err = lex("DESCRIBE " + b.String())
 		default:
 			return nil, "", refusef("of SHOW only SHOW TABLES and SHOW COLUMNS FROM can be asked")
 		}

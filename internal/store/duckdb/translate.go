@@ -307,6 +307,11 @@ func (t *translation) emit(b *strings.Builder, i, end int) {
 			b.WriteString(t.param(tok))
 			continue
 		}
+		if tok.kind == word && tok.low == "default" && t.is(t.next(i+1, end), end, ".") {
+			b.WriteString(`"default"`) // a keyword in DuckDB
+			i++
+			continue
+		}
 		if (tok.kind == word || tok.kind == quoted) && tok.low == "awsdatacatalog" {
 			if dot := t.next(i+1, end); t.is(dot, end, ".") && t.prev(i).text != "." {
 				i = t.next(dot+1, end)
@@ -443,6 +448,13 @@ func (t *translation) call(b *strings.Builder, name string, i, open, end int) in
 			break
 		}
 		fmt.Fprintf(b, "%s(%s, %s)", fn, subject, p)
+	case "json_value", "json_exists", "json_query":
+		if len(args) > 0 {
+			if at := t.next(args[len(args)-1][0], args[len(args)-1][1]); at < len(t.toks) && (strings.HasPrefix(t.toks[at].text, "'lax ") || strings.HasPrefix(t.toks[at].text, "'strict ")) {
+				t.fail("%s with a path that starts with lax or strict is not supported; use json_extract_scalar", name)
+			}
+		}
+		return 0
 	case "reduce":
 		t.fail("reduce is not supported; write list_reduce(array, lambda (s, x): …, initial)")
 		return 0
@@ -481,11 +493,54 @@ func (t *translation) cast(b *strings.Builder, name string, open int) int {
 	case t.is(typ, end, "json") && t.next(typ+1, end) == end:
 		fmt.Fprintf(b, "to_json(%s)", expr)
 	default:
+		if first := t.next(open+1, as); !t.is(first, as, "row") && !t.is(first, as, "(") {
+			if shape, ok := t.shape(typ, end); ok && strings.Contains(shape, "{") {
+				fn := map[string]string{"cast": "json_transform", "try_cast": "TRY(json_transform"}[name]
+				fmt.Fprintf(b, "%s(to_json(%s), %s)%s", fn, expr, quoteText(shape), map[string]string{"try_cast": ")"}[name])
+				break
+			}
+		}
 		fmt.Fprintf(b, "%s(%s AS ", strings.ToUpper(name), expr)
 		t.typ(b, typ, end)
 		b.WriteByte(')')
 	}
 	return end + 1
+}
+
+// shape is the type in the tokens from i to end as json_transform wants it: members of rows by name, others left out, as
+// Trino casts JSON to rows. It is false for types that it cannot give.
+func (t *translation) shape(i, end int) (string, bool) {
+	i = t.next(i, end)
+	if i >= end {
+		return "", false
+	}
+	open := t.next(i+1, end)
+	switch {
+	case t.is(i, end, "array") && t.is(open, end, "("):
+		s, ok := t.shape(open+1, t.toks[open].mate)
+		return "[" + s + "]", ok
+	case t.is(i, end, "row") && t.is(open, end, "("):
+		var parts []string
+		for _, a := range t.args(open) {
+			name := t.next(a[0], a[1])
+			if name >= a[1] || t.toks[name].kind != word && t.toks[name].kind != quoted {
+				return "", false
+			}
+			s, ok := t.shape(name+1, a[1])
+			if !ok {
+				return "", false
+			}
+			text := t.toks[name].text
+			if t.toks[name].kind == quoted {
+				text = strings.ReplaceAll(text[1:len(text)-1], `""`, `"`)
+			}
+			parts = append(parts, string(quoteJSON(text))+":"+s)
+		}
+		return "{" + strings.Join(parts, ",") + "}", len(parts) > 0
+	}
+	var b strings.Builder
+	t.typ(&b, i, end)
+	return string(quoteJSON(strings.ToUpper(strings.TrimSpace(b.String())))), true
 }
 
 // typ writes a type, in which array(T) is T[].
