@@ -59,7 +59,7 @@ func ReadyQueries() []Ready {
 			`SELECT actor.name AS actor, sourceIPAddress, eventSource, eventName, count(*) AS calls, count_if(failed) AS failed,
        min(eventTime) AS first, max(eventTime) AS last
 FROM events
-WHERE userIdentity.accessKeyId = $key
+WHERE accessKeyId = $key
 GROUP BY ALL
 ORDER BY first`},
 		{"key-origin", "Where does this access key come from?", []ReadyParam{{"key", "an access key id, such as AKIA… or ASIA…", ""}},

@@ -56,7 +56,6 @@ func eventsSQL() string {
 	parts = append(parts,
 		`split_part(eventSource, '.', 1) AS service`,
 		`(errorCode IS NOT NULL OR errorMessage IS NOT NULL OR (eventName = 'ConsoleLogin' AND coalesce(TRY(json_extract_string(responseElements, '$.ConsoleLogin')) = 'Failure', false))) AS failed`,
-		`userIdentity.accessKeyId AS accessKeyId`,
 		`list_filter(list_transform(resources, lambda r: r.ARN), lambda a: a IS NOT NULL) AS resourceARNs`)
 	return "SELECT " + strings.Join(parts, ", ") + " FROM main." + segmentsView
 }
