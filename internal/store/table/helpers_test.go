@@ -46,7 +46,8 @@ func fieldID(id int) arrow.Metadata {
 	return arrow.NewMetadata([]string{"PARQUET:field_id"}, []string{fmt.Sprint(id)})
 }
 
-// writeFile makes a synced Parquet file of the first columns of testSchema with one row for each time, and gives its name.
+// writeFile makes a synced Parquet file of the first columns of testSchema with one row for each time (null for the
+// zero time), and gives its name.
 func writeFile(dir string, times ...time.Time) (string, error) {
 	name := fmt.Sprintf("data/eventDay=%s/%s.parquet", times[0].Format(time.DateOnly), uuid.NewString())
 	return name, writeNamed(filepath.Join(dir, name), times...)
@@ -60,7 +61,11 @@ func writeNamed(path string, times ...time.Time) error {
 	b := array.NewRecordBuilder(memory.DefaultAllocator, sc)
 	defer b.Release()
 	for i, at := range times {
-		b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(at.UnixMicro()))
+		if at.IsZero() {
+			b.Field(0).AppendNull()
+		} else {
+			b.Field(0).(*array.TimestampBuilder).Append(arrow.Timestamp(at.UnixMicro()))
+		}
 		b.Field(1).(*array.StringBuilder).Append(fmt.Sprintf("Call%d", i))
 	}
 	rec := b.NewRecordBatch()
