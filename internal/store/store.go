@@ -49,15 +49,15 @@ func Create(ctx context.Context, dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = create(ctx, dir, opts)
+	err = layOut(ctx, dir, opts)
 	if err = errors.Join(err, l.release()); err != nil {
 		return nil, fmt.Errorf("make a store in %s: %w", dir, err)
 	}
 	return Open(ctx, dir, opts)
 }
 
-// create lays out the folder; its format file comes last, so that what is half made is no store and is made anew.
-func create(ctx context.Context, dir string, opts Options) error {
+// layOut lays out the folder; its format file comes last, so that what is half made is no store and is made anew.
+func layOut(ctx context.Context, dir string, opts Options) error {
 	if _, err := os.Stat(filepath.Join(dir, formatName)); err == nil {
 		return nil // another process was faster
 	}
