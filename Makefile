@@ -17,7 +17,7 @@ run: build
 ## build: bin/spoor, without any library that the machine would have to provide
 build:
 	@mkdir -p bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/spoor ./cmd/spoor
+	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
 test: lint

@@ -24,6 +24,10 @@ import (
 type Options struct {
 	// Files are the Parquet segments that are asked, as planned; absolute paths, and they must stay while the engine is open.
 	Files []string
+	// Since and Until bound the event time of what is seen, Until not included; Accounts and Regions are the only ones seen.
+	// The zero values are no bounds. Events without a time are always seen.
+	Since, Until      time.Time
+	Accounts, Regions []string
 	// TableName is another name for cloudtrail_logs, with or without a schema before it.
 	TableName string
 	// Threads is how many threads a query takes, by default one for each processor.
@@ -111,7 +115,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 	for _, step := range []struct{ what, sql string }{
 		{"set its limits", e.limitsSQL()},
 		{"define its functions", macros},
-		{"define its tables", viewsSQL(opts.Files, tables)},
+		{"define its tables", viewsSQL(e.opts, tables)},
 		{"lock it", lockSQL(opts.Files, opts.writable)},
 	} {
 		if _, err = conn.ExecContext(ctx, step.sql); err != nil {
@@ -119,6 +123,24 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 		}
 	}
 	return e, nil
+}
+
+// Check tells whether a query can be asked, without asking it.
+func (e *Engine) Check(ctx context.Context, sql string, params ...Param) (err error) {
+	ctx, done, fail := e.limits(ctx)
+	defer func() {
+		if err != nil {
+			err = fail(err)
+		}
+		err = errors.Join(err, done())
+	}()
+	conn, err := e.db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("ask the query engine: %w", err)
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	_, err = e.plan(ctx, conn, sql, params)
+	return err
 }
 
 // Damaged are the files that were left out.
@@ -174,9 +196,9 @@ func tableNames(extra string) ([]table, error) {
 	return append(out, table{"", name, athenaView}, table{"default", name, athenaView}), nil
 }
 
-func viewsSQL(files []string, tables []table) string {
+func viewsSQL(opts Options, tables []table) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", segmentsView, segmentsSQL(files))
+	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s%s;\n", segmentsView, segmentsSQL(opts.Files), boundsSQL(opts))
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", eventsView, eventsSQL())
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", athenaView, athenaSQL)
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", dataStoreView, dataStoreSQL())

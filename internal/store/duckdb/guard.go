@@ -38,9 +38,8 @@ const (
 
 // guard checks parsed queries.
 type guard struct {
-	tables  map[string]bool // schema.name and name, in lower case
-	schemas map[string]bool
-	ctes    map[string]bool
+	tables map[string]bool // schema.name and name, in lower case
+	ctes   map[string]bool
 }
 
 // check refuses a query, parsed to a tree by the engine's parser, that names anything but what is allowed.

@@ -483,3 +483,64 @@ func shift(toks []token) []token {
 	}
 	return toks
 }
+
+// Ended reports whether a query that somebody types is at its end: it closes with a semicolon that is part of no text or
+// comment. What cannot be read, such as a parenthesis too many, is at its end, too, so that it can be refused.
+func Ended(sql string) bool {
+	toks, err := lex(sql)
+	if err != nil {
+		var open *openError
+		return !errors.As(err, &open) || strings.HasSuffix(strings.TrimSpace(sql), ";") && open.parens
+	}
+	for i := len(toks) - 1; i >= 0; i-- {
+		if toks[i].kind != space {
+			return toks[i].text == ";"
+		}
+	}
+	return false
+}
+
+// ColumnNames are the names of the columns of a table, and of the members of its structs as a.b.
+func (e *Engine) ColumnNames(ctx context.Context, table string) (names []string, err error) {
+	rows, err := e.Query(ctx, "SELECT column_name, column_type FROM (DESCRIBE "+table+")", QueryOptions{})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for {
+		values, ok, err := rows.Next()
+		if err != nil || !ok {
+			return names, err
+		}
+		names = append(names, values[0].Text)
+		names = append(names, members(values[0].Text, values[1].Text)...)
+	}
+}
+
+// members are the paths of the members of a struct type, written as the engine writes types.
+func members(path, typ string) (out []string) {
+	inner, ok := strings.CutPrefix(typ, "STRUCT(")
+	if !ok || !strings.HasSuffix(inner, ")") {
+		return nil
+	}
+	inner = strings.TrimSuffix(inner, ")")
+	depth, start := 0, 0
+	for i := 0; i <= len(inner); i++ {
+		if i < len(inner) {
+			switch inner[i] {
+			case '(':
+				depth++
+			case ')':
+				depth--
+			}
+			if inner[i] != ',' || depth > 0 {
+				continue
+			}
+		}
+		name, of, _ := strings.Cut(strings.TrimSpace(inner[start:i]), " ")
+		name = path + "." + strings.Trim(name, `"`)
+		out = append(append(out, name), members(name, of)...)
+		start = i + 1
+	}
+	return out
+}

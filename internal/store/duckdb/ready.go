@@ -63,7 +63,7 @@ WHERE accessKeyId = $key
 GROUP BY ALL
 ORDER BY first`},
 		{"key-origin", "Where does this access key come from?", []ReadyParam{{"key", "an access key id, such as AKIA… or ASIA…", ""}},
-			`SELECT eventTime, actor.name AS made_by, userIdentity.accessKeyId AS with_key, eventName,
+			`SELECT eventTime, actor.name AS made_by, accessKeyId AS with_key, eventName,
        coalesce(json_extract_scalar(requestParameters, '$.roleArn'), json_extract_scalar(requestParameters, '$.userName')) AS made_for,
        sourceIPAddress, eventID
 FROM events
@@ -84,7 +84,7 @@ ORDER BY first`},
 		{"actor", "What did this actor do, newest first?", []ReadyParam{{"actor", "the name or id of an actor, an ARN, or a session name", ""}},
 			`SELECT eventTime, eventSource, eventName, errorCode, sourceIPAddress, awsRegion, account, eventID
 FROM events
-WHERE actor.name = $actor OR actor.id = $actor OR actor.session = $actor OR userIdentity.arn = $actor
+WHERE actor.name = $actor OR actorId = $actor OR actor.session = $actor OR userIdentity.arn = $actor
 ORDER BY eventTime DESC, eventID`},
 		{"address", "Who came from this address or network, when first and last?", []ReadyParam{{"address", "an address such as 198.51.100.7, or a network such as 198.51.100.0/24", ""}},
 			`SELECT sourceIPAddress, actor.name AS actor, actor.kind AS kind, account, count(*) AS calls, count_if(failed) AS failed,
@@ -108,10 +108,10 @@ WHERE errorCode IN ('AccessDenied', 'AccessDeniedException', 'UnauthorizedOperat
 GROUP BY ALL
 ORDER BY refusals DESC, first`},
 		{"new-principals", "Which actors were seen for the first time since?", []ReadyParam{{"since", sinceDoc, ""}},
-			`SELECT actor.id AS id, min(actor.name) AS actor, min(actor.kind) AS kind, min(eventTime) AS first, max(eventTime) AS last, count(*) AS calls,
+			`SELECT actorId AS id, min(actor.name) AS actor, min(actor.kind) AS kind, min(eventTime) AS first, max(eventTime) AS last, count(*) AS calls,
        count(DISTINCT eventName) AS kinds_of_calls, min_by(sourceIPAddress, eventTime) AS first_address
 FROM events
-GROUP BY actor.id
+GROUP BY actorId
 HAVING min(eventTime) >= CAST($since AS timestamp with time zone)
 ORDER BY first`},
 		{"new-calls", "Which calls did an actor make for the first time since?", []ReadyParam{{"since", sinceDoc, ""}},
@@ -158,18 +158,18 @@ WHERE NOT coalesce(readOnly, false)
   AND eventSource IN ('cloudtrail.amazonaws.com', 'config.amazonaws.com', 'guardduty.amazonaws.com', 'securityhub.amazonaws.com', 'access-analyzer.amazonaws.com')
 ORDER BY eventTime`},
 		{"failures", "Which calls fail most?", nil,
-			`SELECT errorCode, eventSource, eventName, count(*) AS calls, count(DISTINCT actor.id) AS actors, min(eventTime) AS first, max(eventTime) AS last
+			`SELECT errorCode, eventSource, eventName, count(*) AS calls, count(DISTINCT actorId) AS actors, min(eventTime) AS first, max(eventTime) AS last
 FROM events
 WHERE errorCode IS NOT NULL
 GROUP BY ALL
 ORDER BY calls DESC, first`},
 		{"hours", "How much happened in each hour?", nil,
-			`SELECT date_trunc('hour', eventTime) AS hour, count(*) AS events, count_if(failed) AS failed, count(DISTINCT actor.id) AS actors, count(DISTINCT sourceIPAddress) AS addresses
+			`SELECT date_trunc('hour', eventTime) AS hour, count(*) AS events, count_if(failed) AS failed, count(DISTINCT actorId) AS actors, count(DISTINCT sourceIPAddress) AS addresses
 FROM events
 GROUP BY ALL
 ORDER BY hour`},
 		{"regions", "In which Regions and accounts is there activity, since when?", nil,
-			`SELECT account, awsRegion, count(*) AS events, count_if(NOT coalesce(readOnly, false)) AS changes, count(DISTINCT actor.id) AS actors, min(eventTime) AS first, max(eventTime) AS last
+			`SELECT account, awsRegion, count(*) AS events, count_if(NOT coalesce(readOnly, false)) AS changes, count(DISTINCT actorId) AS actors, min(eventTime) AS first, max(eventTime) AS last
 FROM events
 GROUP BY ALL
 ORDER BY account, events DESC`},

@@ -32,6 +32,14 @@ type token struct {
 	mate int    // of a parenthesis or bracket: the index of its partner
 }
 
+// openError is a query that ends before something in it does.
+type openError struct {
+	what   string
+	parens bool
+}
+
+func (e *openError) Error() string { return "the query is not SQL: " + e.what }
+
 // lex splits a query into tokens. Joined they are the query.
 func lex(sql string) ([]token, error) {
 	if len(sql) > maxQuery {
@@ -58,13 +66,13 @@ func lex(sql string) ([]token, error) {
 		case strings.HasPrefix(sql[i:], "/*"):
 			end := blockComment(sql[i:])
 			if end < 0 {
-				return nil, refusef("a comment that starts with /* does not end")
+				return nil, &openError{"a comment that starts with /* does not end", false}
 			}
 			i += end
 		case c == '\'' || c == '"':
 			for i++; ; i++ {
 				if i >= len(sql) {
-					return nil, refusef("a text that starts with %c does not end", c)
+					return nil, &openError{fmt.Sprintf("a text that starts with %c does not end", c), false}
 				}
 				if sql[i] != c {
 					continue
@@ -140,7 +148,7 @@ func lex(sql string) ([]token, error) {
 		out = append(out, t)
 	}
 	if len(open) > 0 {
-		return nil, refusef("a %s is not closed", out[open[len(open)-1]].text)
+		return nil, &openError{fmt.Sprintf("a %s is not closed", out[open[len(open)-1]].text), true}
 	}
 	return out, nil
 }

@@ -3,6 +3,7 @@ package duckdb
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"spoor/internal/store/segment"
 )
@@ -36,6 +37,39 @@ func segmentsSQL(files []string) string {
 	}
 	// Field ids, not names, say which column of a file is which. A file name with = in it means nothing.
 	return fmt.Sprintf("SELECT * FROM read_parquet([%s], hive_partitioning=false, schema=MAP {%s})", strings.Join(names, ", "), strings.Join(schema, ", "))
+}
+
+// boundsSQL is the condition that leaves out what Options bound.
+func boundsSQL(opts Options) string {
+	if len(opts.Files) == 0 {
+		return ""
+	}
+	var parts []string
+	at := func(t time.Time) string {
+		return "TIMESTAMPTZ " + quoteText(t.UTC().Format("2006-01-02 15:04:05.999999+00"))
+	}
+	if !opts.Since.IsZero() {
+		parts = append(parts, "(eventTime >= "+at(opts.Since)+" OR eventTime IS NULL)")
+	}
+	if !opts.Until.IsZero() {
+		parts = append(parts, "(eventTime < "+at(opts.Until)+" OR eventTime IS NULL)")
+	}
+	in := func(column string, values []string) {
+		if len(values) == 0 {
+			return
+		}
+		texts := make([]string, len(values))
+		for i, v := range values {
+			texts[i] = quoteText(v)
+		}
+		parts = append(parts, column+" IN ("+strings.Join(texts, ", ")+")")
+	}
+	in("account", opts.Accounts)
+	in("awsRegion", opts.Regions)
+	if len(parts) == 0 {
+		return ""
+	}
+	return " WHERE " + strings.Join(parts, " AND ")
 }
 
 // eventsSQL is the view events: JSON columns as JSON, rawBytes only where needed, helpers at the end.
