@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X spoor/internal/cli.version=$(VERSION) -X spoor/internal/cli.
 SAMPLE  := out/sample
 EVENTS  ?= 100000
 
-.PHONY: run build test lint bench bench-noise fuzz clean
+.PHONY: run build test lint bench bench-noise fuzz faults clean
 
 ## run: build, make a sample organisation's logs, hunt in them, print the report
 run: build
@@ -44,6 +44,11 @@ fuzz:
 	  for f in $$(grep -h '^func Fuzz' $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
+
+## faults: kill -9 at random in ingestion, compaction and expiry, FAULT_ROUNDS times
+FAULT_ROUNDS ?= 100
+faults:
+	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -run 'Kill|FullDisk' -v ./internal/store/...
 
 clean:
 	rm -rf bin out

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apache/arrow-go/v18/parquet/file"
+
 	"spoor/internal/event"
 	"spoor/internal/intake"
 	"spoor/internal/ledger"
@@ -49,15 +51,23 @@ func create(t testing.TB, dir string, opts Options) *Store {
 
 func input(t testing.TB, paths ...string) intake.Options {
 	t.Helper()
+	opts, err := sources(paths...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return opts
+}
+
+func sources(paths ...string) (intake.Options, error) {
 	opts := intake.Options{Named: paths}
 	for _, p := range paths {
 		src, err := open.Resolve(context.Background(), p, open.Options{})
 		if err != nil {
-			t.Fatal(err)
+			return opts, err
 		}
 		opts.Sources = append(opts.Sources, src)
 	}
-	return opts
+	return opts, nil
 }
 
 func ingest(t testing.TB, s *Store, opts IngestOptions, paths ...string) *IngestResult {
@@ -623,7 +633,22 @@ func TestDamage(t *testing.T) {
 		{name: "cut", do: edit(func(b []byte) []byte { return b[:len(b)/2] }), seen: true},
 		{name: "empty", do: edit(func([]byte) []byte { return nil }), seen: true},
 		{name: "footer", do: edit(zero(0.97, 1)), seen: true},
-		{name: "pages", do: edit(zero(0.05, 0.9))},
+		{name: "pages", do: func(t *testing.T, p string) {
+			r, err := file.OpenParquetFile(p, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			meta := r.MetaData()
+			c, err := meta.RowGroup(0).ColumnChunk(meta.Schema.ColumnIndexByName("requestParameters"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			from, n := c.DataPageOffset(), c.TotalCompressedSize()
+			if err := r.Close(); err != nil {
+				t.Fatal(err)
+			}
+			edit(func(b []byte) []byte { clear(b[from+n/4 : from+n]); return b })(t, p)
+		}},
 		{name: "ids missing", ids: true, do: func(t *testing.T, p string) {
 			if err := os.Remove(p); err != nil {
 				t.Fatal(err)

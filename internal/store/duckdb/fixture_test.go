@@ -1,7 +1,6 @@
 package duckdb
 
 import (
-	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -118,5 +117,3 @@ func must(t testing.TB, e *Engine, sql string, params ...Param) []string {
 	}
 	return rows
 }
-
-var _ = fmt.Sprint

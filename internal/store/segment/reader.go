@@ -11,7 +11,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
-	"github.com/apache/arrow-go/v18/parquet/metadata"
 
 	"spoor/internal/event"
 )
@@ -195,14 +194,9 @@ func (r *Reader) openGroup() error {
 	r.group++
 	rg := r.pq.RowGroup(i)
 	if r.times.leaf >= 0 && (r.since != 0 || r.until != 0) {
-		chunk, err := rg.MetaData().ColumnChunk(r.times.leaf)
-		if err != nil {
-			return fmt.Errorf("%w: %w", ErrDamaged, err)
-		}
-		if st, err := chunk.Statistics(); err == nil && st != nil && st.HasMinMax() && st.NullCount() == 0 {
-			if s, ok := st.(*metadata.Int64Statistics); ok && (r.since != 0 && s.Max() < r.since || r.until != 0 && s.Min() >= r.until) {
-				return nil
-			}
+		// A row group either has only events with a time, or none.
+		if low, high, ok := timeBounds(rg.MetaData(), r.times.leaf); ok && (r.since != 0 && high < r.since || r.until != 0 && low >= r.until) {
+			return nil
 		}
 	}
 	for _, c := range r.columns {
