@@ -342,12 +342,17 @@ func isInstanceID(s string) bool {
 // ActorCache remembers derived actors by a hash of userIdentity, which repeats over a session. It is bounded and not safe
 // for concurrent use; the actors it gives are shared and must not be changed. The zero value is ready.
 type ActorCache struct {
-	seed       maphash.Seed // chosen at random, so that no log can make identities collide
-	byIdentity map[uint64]*Actor
+	seed  maphash.Seed // chosen at random, so that no log can make identities collide
+	slots []cachedActor
 }
 
-// maxCachedActors bounds the cache; beyond it starts anew. It covers the sessions of a busy day.
-const maxCachedActors = 32768
+type cachedActor struct {
+	hash  uint64
+	actor *Actor
+}
+
+// actorSlots is a power of two that covers the sessions of a busy hour and stays in a processor's cache.
+const actorSlots = 1 << 13
 
 // Of returns the actor of e.
 func (c *ActorCache) Of(e *Event) *Actor {
@@ -362,17 +367,14 @@ func (c *ActorCache) Of(e *Event) *Actor {
 		a := e.Actor()
 		return &a
 	}
-	if c.byIdentity == nil {
-		c.seed, c.byIdentity = maphash.MakeSeed(), make(map[uint64]*Actor)
+	if c.slots == nil {
+		c.seed, c.slots = maphash.MakeSeed(), make([]cachedActor, actorSlots)
 	}
-	key := maphash.Bytes(c.seed, id.raw)
-	if a, ok := c.byIdentity[key]; ok {
-		return a
+	h := maphash.Bytes(c.seed, id.raw)
+	slot := &c.slots[h%actorSlots]
+	if slot.hash != h || slot.actor == nil {
+		a := e.Actor()
+		*slot = cachedActor{h, &a}
 	}
-	if len(c.byIdentity) >= maxCachedActors {
-		clear(c.byIdentity)
-	}
-	a := e.Actor()
-	c.byIdentity[key] = &a
-	return &a
+	return slot.actor
 }

@@ -261,9 +261,11 @@ func (r *reader) object(i int, p place) int {
 		if i >= len(b) || b[i] != '"' {
 			return s.fail(i, "expected a member name in quotes")
 		}
-		kend, esc := s.str(i)
-		if kend < 0 {
-			return -1
+		kend, esc := s.quick(i), false
+		if kend == 0 {
+			if kend, esc = s.str(i); kend < 0 {
+				return -1
+			}
 		}
 		key := b[i+1 : kend-1]
 		f := fieldAt(p, key)
@@ -293,7 +295,11 @@ func (r *reader) object(i int, p place) int {
 		switch b[i] {
 		case '"':
 			kind = String
-			i, vesc = s.str(i)
+			if end := s.quick(i); end > 0 {
+				i = end
+			} else {
+				i, vesc = s.str(i)
+			}
 		case '{':
 			kind = Object
 			if in := inside(f); in != inOther {

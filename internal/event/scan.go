@@ -105,6 +105,18 @@ func (s *scanner) str(i int) (end int, esc bool) {
 	}
 }
 
+// quick reads the string whose opening quote is b[i], if it is short and plain and there are marks; otherwise it returns 0.
+// It is small enough to be inlined.
+func (s *scanner) quick(i int) int {
+	i++
+	if w := uint(i) >> 6; w < uint(len(s.marks)) {
+		if i += bits.TrailingZeros64(s.marks[w] >> (uint(i) & 63)); i < len(s.b) && i < int(w+1)<<6 && s.b[i] == '"' {
+			return i + 1
+		}
+	}
+	return 0
+}
+
 // markedStr is str from behind the opening quote, with marks.
 func (s *scanner) markedStr(i int) (end int, esc bool) {
 	b, marks := s.b, s.marks
@@ -285,8 +297,9 @@ key:
 	if i >= len(b) || b[i] != '"' {
 		return s.fail(i, "expected a member name in quotes")
 	}
-	i, _ = s.str(i)
-	if i < 0 {
+	if end := s.quick(i); end > 0 {
+		i = end
+	} else if i, _ = s.str(i); i < 0 {
 		return -1
 	}
 	if i >= len(b) || b[i] != ':' {
@@ -306,7 +319,11 @@ value:
 	}
 	switch b[i] {
 	case '"':
-		i, _ = s.str(i)
+		if end := s.quick(i); end > 0 {
+			i = end
+		} else {
+			i, _ = s.str(i)
+		}
 	case '{', '[':
 		goto push
 	default:

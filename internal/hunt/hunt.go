@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,7 +53,7 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 		defer func() { err = errors.Join(err, seen.Close()) }()
 		opts.Intake.Seen = seen
 	}
-	h := &hunt{opts: opts}
+	h := &hunt{opts: opts, seed: maphash.MakeSeed()}
 	if opts.Rules != nil {
 		h.batch = detect.NewEngine(opts.Rules).NewBatch(detect.BatchOptions{Shards: 2 * workers, TempDir: opts.TempDir,
 			Again: func(file string, offsets []int64, to func(int64, []byte) error) error {
@@ -64,7 +65,7 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 	if err := intake.Run(ctx, opts.Intake, h.newWorker); err != nil {
 		return nil, err
 	}
-	all := newCollector()
+	all := newCollector(h.seed)
 	var timeline timeline
 	for _, w := range h.workers {
 		all.merge(w.stats)
@@ -97,13 +98,14 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 
 type hunt struct {
 	opts    Options
+	seed    maphash.Seed
 	batch   *detect.Batch
 	mu      sync.Mutex // guards workers
 	workers []*worker
 }
 
 func (h *hunt) newWorker() (intake.Worker, error) {
-	w := &worker{stats: newCollector(), actor: strings.ToLower(h.opts.Actor)}
+	w := &worker{stats: newCollector(h.seed), actor: strings.ToLower(h.opts.Actor)}
 	if h.batch != nil {
 		var err error
 		if w.rules, err = h.batch.Shard(); err != nil {

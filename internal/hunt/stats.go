@@ -2,10 +2,10 @@ package hunt
 
 import (
 	"cmp"
+	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
-	"unsafe"
 
 	"spoor/internal/event"
 )
@@ -61,7 +61,8 @@ func clock(nanos int64) time.Time {
 
 // dimension tallies the values of one field. The last value is remembered, as neighbours in a file are often alike.
 type dimension struct {
-	values  map[string]*tally
+	seed    maphash.Seed      // the same for all that are merged; chosen at random, so that no log can make values collide
+	values  map[uint64]*tally // by hash
 	lastT   *tally
 	bounded bool
 }
@@ -71,16 +72,21 @@ func (d *dimension) at(value string) *tally {
 	if d.lastT != nil && d.lastT.value == value {
 		return d.lastT
 	}
-	t, ok := d.values[value]
+	return d.hashed(maphash.String(d.seed, value), value, "", "")
+}
+
+// hashed returns the tally of the value with a hash; its parts are put together when it is new.
+func (d *dimension) hashed(h uint64, first, colon, second string) *tally {
+	t, ok := d.values[h]
 	if !ok {
 		if d.values == nil {
-			d.values = make(map[string]*tally)
+			d.values = make(map[uint64]*tally)
 		}
 		if len(d.values) >= DimensionCap {
 			d.forget()
 		}
-		t = &tally{value: strings.Clone(value)}
-		d.values[t.value] = t
+		t = &tally{value: strings.Join([]string{first, colon, second}, "")}
+		d.values[h] = t
 	}
 	d.lastT = t
 	return t
@@ -111,7 +117,7 @@ func (d *dimension) merge(o *dimension) {
 			continue
 		}
 		if d.values == nil {
-			d.values = make(map[string]*tally)
+			d.values = make(map[uint64]*tally)
 		}
 		d.values[v] = t
 	}
@@ -120,8 +126,8 @@ func (d *dimension) merge(o *dimension) {
 // list gives the most frequent values.
 func (d *dimension) list() []Seen {
 	out := make([]Seen, 0, len(d.values))
-	for v, t := range d.values {
-		out = append(out, t.seen(v))
+	for _, t := range d.values {
+		out = append(out, t.seen(t.value))
 	}
 	slices.SortFunc(out, bySeen)
 	return slices.Clip(out[:min(len(out), listCap)])
@@ -176,11 +182,15 @@ type collector struct {
 	hours      map[int64]*HourCount
 	lastHour   *HourCount
 	lastHourAt int64
-	scratch    []byte
 }
 
-func newCollector() *collector {
-	return &collector{actors: map[string]*actorTally{}, byActor: map[*event.Actor]*actorTally{}, hours: map[int64]*HourCount{}}
+// newCollector returns an empty collector. Those that are to be merged share a seed.
+func newCollector(seed maphash.Seed) *collector {
+	c := &collector{actors: map[string]*actorTally{}, byActor: map[*event.Actor]*actorTally{}, hours: map[int64]*HourCount{}}
+	for _, d := range c.dimensions() {
+		d.seed = seed
+	}
+	return c
 }
 
 // add counts an event that actor caused.
@@ -207,8 +217,8 @@ func (c *collector) add(e *event.Event, actor *event.Actor, failed bool) {
 	}
 	source := e.Source()
 	c.sources.at(source).add(when, failed)
-	c.scratch = append(append(append(c.scratch[:0], source...), ':'), e.Name()...)
-	name := c.names.at(unsafe.String(unsafe.SliceData(c.scratch), len(c.scratch)))
+	call := e.Name()
+	name := c.names.hashed(maphash.String(c.names.seed, source)*0x9e3779b97f4a7c15^maphash.String(c.names.seed, call), source, ":", call)
 	name.add(when, failed)
 	addr := c.addresses.at(e.Text(event.SourceIPAddress))
 	addr.add(when, failed)
