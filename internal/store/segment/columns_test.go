@@ -2,11 +2,11 @@ package segment_test
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -372,18 +372,36 @@ func TestOtherForms(t *testing.T) {
 	}
 }
 
+var update = flag.Bool("update", false, "write the table of columns into docs/formats/store.md")
+
 // TestMarkdown keeps the documentation in step with the table.
 func TestMarkdown(t *testing.T) {
 	t.Parallel()
+	const begin, end = "<!-- columns: written by go test ./internal/store/segment -run Markdown -update -->\n\n", "\n<!-- end of columns -->"
 	name := filepath.Join("..", "..", "..", "docs", "formats", "store.md")
 	text, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(text), segment.Markdown()) {
-		t.Errorf("%s does not have the table of columns; it must have:\n%s", name, segment.Markdown())
+	before, rest, ok := strings.Cut(string(text), begin)
+	table, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no place for the columns", name)
 	}
-	if slices.ContainsFunc(segment.Columns(), func(c segment.Column) bool { return strings.Contains(c.Doc, "|") }) {
-		t.Error("a bar in a description breaks the table")
+	if want := segment.Markdown(); table != want {
+		if !*update {
+			t.Fatalf("%s is behind the table of columns: run this test with -update", name)
+		}
+		if err := os.WriteFile(name, []byte(before+begin+want+end+after), 0o666); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if squeeze := strings.NewReplacer(" ", "", "\n", ""); !strings.Contains(squeeze.Replace(string(text)), "```sql"+squeeze.Replace(segment.RawSQL)+"```") {
+		t.Errorf("%s has another expression for the record than %s", name, segment.RawSQL)
+	}
+	for line := range strings.Lines(segment.Markdown()) {
+		if strings.Count(line, "|") != 6 {
+			t.Errorf("a bar in a description: %s", line)
+		}
 	}
 }
