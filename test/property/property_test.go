@@ -330,7 +330,7 @@ func TestSample(t *testing.T) {
 		}, dups},
 		{"one huge file", func(t *testing.T) kit.Job {
 			text := logFile(all, 0)
-			text = logFile(all, (bigObject-len(text))/len(all)+2)
+			text = logFile(all, (bigObject-len(text))/(len(all)-1)+1)
 			if len(text) < bigObject {
 				t.Fatalf("%d bytes", len(text))
 			}

@@ -218,7 +218,8 @@ func TestBomb(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	d.write("logs/good.json", logFile(record(1, "First")))
-	d.write("logs/bomb.json.gz", gzipped(t, []byte(`{"Records":[`+strings.Repeat(" ", 300<<20)+`]}`)))
+	texts := slices.Repeat([][]byte{bytes.Repeat([]byte{' '}, 1<<20)}, 200)
+	d.write("logs/bomb.json.gz", gzipped(t, slices.Concat([][]byte{[]byte(`{"Records":[`)}, texts, [][]byte{[]byte(`]}`)})...))
 	r := d.spoor("hunt", "logs", "--format", "json").exits(incomplete).result()
 	if l := r.Ledger; l.Records.Kept != 1 || len(l.Failures) != 1 || l.Failures[0].Object != "logs/bomb.json.gz" || !strings.Contains(l.Failures[0].Reason, "expands more than 400 times") {
 		t.Errorf("%+v %+v", l.Records, l.Failures)

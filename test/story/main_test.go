@@ -64,13 +64,12 @@ func prepare() error {
 		return err
 	}
 	program = filepath.Join(workspace, "bin", "spoor")
-	args := []string{"build", "-trimpath", "-ldflags", "-X spoor/internal/cli.version=v0.0.0-story -X spoor/internal/cli.commit=0123abc", "-o", program}
-	env := append(os.Environ(), "CGO_ENABLED=0")
+	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X spoor/internal/cli.version=v0.0.0-story -X spoor/internal/cli.commit=0123abc", "-o", program}
 	if os.Getenv("SPOOR_STORY_RACE") != "" {
-		args, env = append(args, "-race"), os.Environ()
+		args = append(args, "-race")
 	}
 	cmd := exec.Command("go", append(args, "./cmd/spoor")...)
-	cmd.Dir, cmd.Env = root, env
+	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the program: %w\n%s", err, out)
 	}
@@ -254,12 +253,14 @@ func (d *desk) files() []string {
 	return names
 }
 
-func gzipped(t *testing.T, text []byte) []byte {
+func gzipped(t *testing.T, texts ...[]byte) []byte {
 	t.Helper()
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	if _, err := w.Write(text); err != nil {
-		t.Fatal(err)
+	for _, text := range texts {
+		if _, err := w.Write(text); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
@@ -398,7 +399,7 @@ type organisation struct {
 var sampled = sync.OnceValues(func() (organisation, error) {
 	o := organisation{dir: filepath.Join(workspace, "sample")}
 	var out bytes.Buffer
-	cmd := exec.Command(program, "sample", "--out", o.dir, "--events", "12000")
+	cmd := exec.Command(program, "sample", "--out", o.dir, "--events", "6000")
 	cmd.Stderr = &out
 	if err := cmd.Run(); err != nil {
 		return o, fmt.Errorf("make the sample: %w: %s", err, out.String())

@@ -86,7 +86,7 @@ func TestRules(t *testing.T) {
 	// One's own rule, its test, and one that is broken.
 	d.write("rules/forbidden.yml", []byte(ownRule))
 	d.write("rules/forbidden.test.yml", []byte(ownTest))
-	d.spoor("rules", "check", "rules").exits(clean).quietBut("1 rules and 0 correlations run")
+	d.spoor("rules", "check", "rules").exits(clean).quietBut("1 rule and 0 correlations run")
 	d.spoor("rules", "test", "rules", "--verbose").exits(clean).says("forbidden", "2 cases, 0 failed")
 	d.write("logs/1.json", logFile(record(1, "CreateBucket"), strings.Replace(record(2, "CreateBucket"), `"requestParameters":null`, `"requestParameters":{"bucketName":"my-FORBIDDEN-bucket"}`, 1)))
 	hunt := d.spoor("hunt", "logs", "--rules", "rules", "--fail-on", "high").exits(findings).quiet()
