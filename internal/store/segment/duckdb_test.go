@@ -2,6 +2,7 @@ package segment_test
 
 import (
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -206,5 +207,50 @@ func TestBloom(t *testing.T) {
 	}
 	if n := read("80000000-0000-4000-8000-000000000000"); n > stored/2 {
 		t.Errorf("DuckDB read %d bytes for an eventID that is not there; the column has %d", n, stored)
+	}
+}
+
+// TestStatistics looks for values at the edges: empty, long, with bytes above ASCII, null.
+func TestStatistics(t *testing.T) {
+	t.Parallel()
+	values := []string{"", "a", "ü", "\u0001", strings.Repeat("z", 300), strings.Repeat("\U0010ffff", 100)}
+	for _, with := range [][]int{{0, 1}, {0}, {1, 2}, {1, 4}, {0, 4}, {3, 5}, {5}, {0, 1, 2, 3, 4, 5}, {}} {
+		dir := t.TempDir()
+		w := segment.NewWriter(segment.Options{Dir: dir})
+		want := map[string]int{}
+		add := func(raw string) {
+			if err := w.Add(parse(t, raw), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, i := range with {
+			want[values[i]] += 3
+			quoted, err := json.Marshal(values[i])
+			if err != nil {
+				t.Fatal(err)
+			}
+			for range 3 {
+				add(fmt.Sprintf(`{"eventTime":"2026-01-10T09:12:41Z","userAgent":%s,"eventName":%[1]s,"eventID":%[1]s,"userIdentity":{"accessKeyId":%[1]s},"resources":[{"ARN":%[1]s}]}`, quoted))
+			}
+		}
+		add(`{"eventTime":"2026-01-10T09:12:41Z"}`)
+		if _, err := w.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		db := duck(t)
+		for _, col := range []string{"userAgent", "eventName", "eventID", "accessKeyId", "userIdentity.accessKeyId", "resources[1].ARN"} {
+			for _, v := range values {
+				var n int
+				if err := db.QueryRow("SELECT count(*) FROM "+from(dir)+" WHERE "+col+" = ?", v).Scan(&n); err != nil {
+					t.Fatal(err)
+				}
+				if n != want[v] {
+					t.Errorf("of %v: %d rows where %s is %.10q, want %d", with, n, col, v, want[v])
+				}
+			}
+			if got := query(t, db, "SELECT count(*) FROM "+from(dir)+" WHERE "+col+" IS NULL")[0]; got != "1" {
+				t.Errorf("of %v: %s rows where %s is null", with, got, col)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@ package segment
 import (
 	"bytes"
 	"fmt"
+	"hash/maphash"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -51,6 +52,16 @@ type leaf struct {
 	longs    []int64
 	days     []int32
 	bools    []bool
+	dict     *dictionary // in place of bytes, where values repeat
+	bulky    bool
+}
+
+func (l *leaf) put(b []byte) {
+	if l.dict != nil {
+		l.dict.add(b)
+		return
+	}
+	l.bytes = append(l.bytes, b)
 }
 
 // encoder turns rows into the leaves of a row group.
@@ -75,10 +86,26 @@ func newEncoder() *encoder {
 	var leaves int
 	x.nodes, leaves = nodesOf(Columns(), 0, 0)
 	x.leaves = make([]leaf, leaves)
+	x.kinds(x.nodes, maphash.MakeSeed(), false)
 	x.members = make([]event.Value, 8)
 	x.exact = make([]bool, 8)
 	x.collect = x.member
 	return x
+}
+
+// kinds says how each leaf is kept. Dictionaries are not for lists, which have more values than rows.
+func (x *encoder) kinds(nodes []node, seed maphash.Seed, inList bool) {
+	for i := range nodes {
+		n := &nodes[i]
+		switch {
+		case n.Type == Struct || n.Type == List:
+			x.kinds(n.children, seed, inList || n.Type == List)
+		case n.like == bulky:
+			x.leaves[n.first].bulky = true
+		case n.like == repeating && n.Type == Text && !inList:
+			x.leaves[n.first].dict = newDictionary(seed)
+		}
+	}
 }
 
 func nodesOf(cols []Column, first int, def int16) ([]node, int) {
@@ -105,6 +132,9 @@ func (x *encoder) reset() {
 	for i := range x.leaves {
 		l := &x.leaves[i]
 		clear(l.bytes)
+		if l.dict != nil {
+			l.dict.reset()
+		}
 		l.def, l.rep, l.bytes, l.longs, l.days, l.bools = l.def[:0], l.rep[:0], l.bytes[:0], l.longs[:0], l.days[:0], l.bools[:0]
 	}
 	x.row = nil
@@ -190,7 +220,7 @@ func (x *encoder) node(n *node, v event.Value, rep int16) {
 			return
 		}
 		l := x.there(n, rep)
-		l.bytes = append(l.bytes, e.Raw)
+		l.put(e.Raw)
 		return
 	}
 	switch n.Type {
@@ -339,16 +369,14 @@ func (x *encoder) part(n *node, b []byte, rep int16) {
 		x.null(n, n.def-1, rep)
 		return
 	}
-	l := x.there(n, rep)
-	l.bytes = append(l.bytes, b)
+	x.there(n, rep).put(b)
 }
 
 func (x *encoder) bytes(n *node, b []byte, rep int16, valid bool) {
 	if !valid {
 		b = bytes.ToValidUTF8(b, replacement)
 	}
-	l := x.there(n, rep)
-	l.bytes = append(l.bytes, b)
+	x.there(n, rep).put(b)
 }
 
 var replacement = []byte("\uFFFD")
@@ -371,6 +399,27 @@ func boolOf(v event.Value) (val, ok bool) {
 // bytesOf gives the bytes of s without copying them. They are only read.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
+// writeBulky writes a column of long texts bit by bit, as the end of a page is only looked for between writes.
+func (l *leaf) writeBulky(col *file.ByteArrayColumnChunkWriter) error {
+	there := col.Descr().MaxDefinitionLevel()
+	from, val := 0, 0
+	size, vals := 0, 0
+	for i, def := range l.def {
+		if def == there {
+			size += len(l.bytes[val+vals])
+			vals++
+		}
+		if size < pageBytes/8 && i+1 < len(l.def) {
+			continue
+		}
+		if _, err := col.WriteBatch(l.bytes[val:val+vals], l.def[from:i+1], nil); err != nil {
+			return err
+		}
+		from, val, size, vals = i+1, val+vals, 0, 0
+	}
+	return nil
+}
+
 // write writes the leaves as one row group.
 func (x *encoder) write(w *file.Writer) error {
 	rg, err := w.AppendRowGroupChecked()
@@ -389,7 +438,14 @@ func (x *encoder) write(w *file.Writer) error {
 		}
 		switch col := col.(type) {
 		case *file.ByteArrayColumnChunkWriter:
-			_, err = col.WriteBatch(l.bytes, l.def, rep)
+			switch {
+			case l.dict != nil:
+				err = l.dict.write(col, l.def)
+			case l.bulky:
+				err = l.writeBulky(col)
+			default:
+				_, err = col.WriteBatch(l.bytes, l.def, rep)
+			}
 		case *file.Int64ColumnChunkWriter:
 			_, err = col.WriteBatch(l.longs, l.def, rep)
 		case *file.Int32ColumnChunkWriter:

@@ -166,9 +166,11 @@ func (w *Writer) sorted() []place {
 	return out
 }
 
+// pageBytes is how large a page becomes before it is compressed.
+const pageBytes = 1 << 20
+
 // writerProperties says how the columns lie in a file whose row groups have so many rows.
 func writerProperties(rows int) *parquet.WriterProperties {
-	const pageBytes = 1 << 20
 	props := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1),
@@ -177,9 +179,9 @@ func writerProperties(rows int) *parquet.WriterProperties {
 		parquet.WithCompression(compress.Codecs.Zstd),
 		parquet.WithCompressionLevel(3),
 		parquet.WithDataPageSize(pageBytes),
-		parquet.WithBatchSize(256),
+		parquet.WithBatchSize(1 << 20),
 		parquet.WithDictionaryDefault(true),
-		parquet.WithDictionaryPageSizeLimit(1 << 20),
+		parquet.WithDictionaryPageSizeLimit(2 * dictionaryBytes),
 		parquet.WithMaxStatsSize(128),
 		parquet.WithMaxBloomFilterBytes(64 << 10),
 	}
