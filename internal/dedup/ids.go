@@ -22,7 +22,7 @@ import (
 //	 16  u64 number of entries
 //	 24  u64 number of Bloom blocks
 //	 32  i64 least, 40 i64 greatest eventTime of the events, Unix nanoseconds; 0 for an event without
-//	 48  u64 0
+//	 48  u32 CRC-32C of the data file, 52 u32 0
 //	 56  u32 CRC-32C of everything behind the header
 //	 60  u32 CRC-32C of bytes 0 to 59
 //	Bloom filter: blocks of 512 bits
@@ -44,8 +44,8 @@ const (
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // WriteIDs writes keys as a new file and syncs it; the caller syncs the folder. It sorts keys. first and last are the
-// least and greatest eventTime in Unix nanoseconds.
-func WriteIDs(name string, keys []Key, first, last int64) (err error) {
+// least and greatest eventTime in Unix nanoseconds, sum is the CRC-32C of the data file.
+func WriteIDs(name string, keys []Key, first, last int64, sum uint32) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write event ids: %w", err)
@@ -60,6 +60,7 @@ func WriteIDs(name string, keys []Key, first, last int64) (err error) {
 	binary.LittleEndian.PutUint64(buf[24:], uint64(blocks))
 	binary.LittleEndian.PutUint64(buf[32:], uint64(first))
 	binary.LittleEndian.PutUint64(buf[40:], uint64(last))
+	binary.LittleEndian.PutUint32(buf[48:], sum)
 	bloom, entries := buf[idsHeader:][:blocks*idsBlock], buf[idsHeader+blocks*idsBlock:]
 	for i, k := range keys {
 		block, h := bloomPlace(k, uint64(blocks))
@@ -152,6 +153,9 @@ func (d *IDs) Len() int { return int(d.n) }
 
 // Times are the least and the greatest eventTime, in Unix nanoseconds.
 func (d *IDs) Times() (first, last int64) { return d.first, d.last }
+
+// Sum is the CRC-32C of the data file that the events lie in.
+func (d *IDs) Sum() uint32 { return binary.LittleEndian.Uint32(d.data[48:]) }
 
 // Verify reads everything and holds it against the checksum.
 func (d *IDs) Verify() error {

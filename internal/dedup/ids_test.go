@@ -31,14 +31,14 @@ func TestIDs(t *testing.T) {
 				}
 			}
 			name := filepath.Join(t.TempDir(), "x.ids")
-			if err := WriteIDs(name, slices.Clone(keys), 5, 9); err != nil {
+			if err := WriteIDs(name, slices.Clone(keys), 5, 9, 7); err != nil {
 				t.Fatal(err)
 			}
 			d, err := OpenIDs(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if first, last := d.Times(); first != 5 || last != 9 || d.Len() != n {
+			if first, last := d.Times(); first != 5 || last != 9 || d.Len() != n || d.Sum() != 7 {
 				t.Errorf("times %d %d, length %d", first, last, d.Len())
 			}
 			if err := d.Verify(); err != nil {
@@ -69,7 +69,7 @@ func TestIDs(t *testing.T) {
 func TestIDsBloom(t *testing.T) {
 	t.Parallel()
 	name := filepath.Join(t.TempDir(), "x.ids")
-	if err := WriteIDs(name, randomKeys(1, 50_000), 0, 0); err != nil {
+	if err := WriteIDs(name, randomKeys(1, 50_000), 0, 0, 7); err != nil {
 		t.Fatal(err)
 	}
 	d, err := OpenIDs(name)
@@ -98,10 +98,10 @@ func TestIDsDamaged(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	good := filepath.Join(dir, "good.ids")
-	if err := WriteIDs(good, randomKeys(1, 1000), 1, 2); err != nil {
+	if err := WriteIDs(good, randomKeys(1, 1000), 1, 2, 7); err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteIDs(good, nil, 1, 2); !errors.Is(err, os.ErrExist) {
+	if err := WriteIDs(good, nil, 1, 2, 7); !errors.Is(err, os.ErrExist) {
 		t.Errorf("written over: %v", err)
 	}
 	text, err := os.ReadFile(good)
@@ -154,7 +154,7 @@ func TestIndex(t *testing.T) {
 	other := ev(t, "", "B")
 	keys := append(randomKeys(1, 1000), KeyOf(e), KeyOf(other))
 	name := filepath.Join(dir, "a.ids")
-	if err := WriteIDs(name, keys, e.Time-1, e.Time); err != nil {
+	if err := WriteIDs(name, keys, e.Time-1, e.Time, 7); err != nil {
 		t.Fatal(err)
 	}
 	x.Add(name, e.Time-1, e.Time)
@@ -208,7 +208,7 @@ func BenchmarkIndex(b *testing.B) {
 	for i := range 4 {
 		keys = randomKeys(uint64(i), 1_000_000)
 		name := filepath.Join(dir, fmt.Sprintf("%d.ids", i))
-		if err := WriteIDs(name, slices.Clone(keys), 0, 1); err != nil {
+		if err := WriteIDs(name, slices.Clone(keys), 0, 1, 7); err != nil {
 			b.Fatal(err)
 		}
 		x.Add(name, 0, 1)

@@ -26,7 +26,7 @@ type Plan struct {
 	Damaged []Damage
 }
 
-// Plan gives the files that may have events of the filter. Each is looked at: its length and its footer.
+// Plan gives the files that may have events of the filter. Each is looked at: its length and its end.
 func (s *Store) Plan(ctx context.Context, f Filter) (*Plan, error) {
 	tf := table.Filter{Since: f.Since, Until: f.Until}
 	if f.Hold != "" {

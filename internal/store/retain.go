@@ -128,6 +128,15 @@ func (s *Store) retainDay(ctx context.Context, day string, files []table.File, e
 	keep := func(e *event.Event) bool { return !slices.Contains(expired, e.Category()) }
 	for _, f := range files {
 		n, err := s.count(ctx, f, expired)
+		switch {
+		case err != nil || n == 0 || dry:
+		case n == f.Rows:
+			st := s.st.clone()
+			st.remove(map[string]int64{day: n})
+			err = s.commit(st, func(p table.Props) error { return s.table.Drop(ctx, []string{f.Name}, p) })
+		default:
+			_, err = s.replace(ctx, []table.File{f}, keep)
+		}
 		var bad *fileError
 		switch {
 		case errors.As(err, &bad) && ctx.Err() == nil:
@@ -135,18 +144,6 @@ func (s *Store) retainDay(ctx context.Context, day string, files []table.File, e
 			continue
 		case err != nil:
 			return removed, err
-		}
-		if n > 0 && !dry {
-			if n == f.Rows {
-				st := s.st.clone()
-				st.remove(map[string]int64{day: n})
-				err = s.commit(st, func(p table.Props) error { return s.table.Drop(ctx, []string{f.Name}, p) })
-			} else {
-				_, err = s.replace(ctx, []table.File{f}, keep)
-			}
-			if err != nil {
-				return removed, err
-			}
 		}
 		removed += n
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"spoor/internal/dedup"
 	"spoor/internal/event"
 	"spoor/internal/store/segment"
 	"spoor/internal/store/table"
@@ -43,6 +44,9 @@ func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.
 	for len(files) > 0 || len(open) > 0 {
 		// A file is opened when the rows before it have been written.
 		for len(files) > 0 && (len(open) == 0 || files[0].MinTime.IsZero() || files[0].MinTime.UnixNano() <= open[0].ev.Time) {
+			if err := s.unchanged(ctx, files[0]); err != nil {
+				return nil, err
+			}
 			r, err := segment.Open(ctx, files[0].Path, time.Time{}, time.Time{})
 			if err != nil {
 				return nil, &fileError{files[0], err}
@@ -85,6 +89,29 @@ func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.
 	}
 	return out.Close(ctx)
 }
+
+// unchanged holds a data file against its checksum: what changed must not be written anew as if it were what arrived.
+func (s *Store) unchanged(ctx context.Context, f table.File) error {
+	sum, err := fileSum(ctx, f.Path)
+	if err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return &fileError{f, err}
+	}
+	ids, err := dedup.OpenIDs(idsPath(s.dir, f.Name))
+	if err != nil { // the next ingestion makes it again
+		s.opts.Log.Warn("store: a file without a checksum is written anew", "file", f.Name, "error", err)
+		return nil
+	}
+	if ids.Sum() != sum {
+		err = &fileError{f, errors.New(otherSum)}
+	}
+	return errors.Join(err, ids.Close())
+}
+
+// otherSum is what is wrong with a data file whose bytes changed, though it can be read.
+const otherSum = "its checksum is not that of what was written"
 
 // fileError names the data file that could not be read.
 type fileError struct {

@@ -1,10 +1,14 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"io"
 	"os"
+	"slices"
 
 	"spoor/internal/dedup"
 	"spoor/internal/event"
@@ -82,28 +86,37 @@ func (s *Store) ensureIDs(ctx context.Context, f table.File, name string) error 
 	if err := os.Remove(name); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	return dedup.WriteIDs(name, keys, first, last)
+	sum, rerr := fileSum(ctx, f.Path)
+	if rerr != nil {
+		return rerr
+	}
+	return dedup.WriteIDs(name, keys, first, last, sum)
+}
+
+// fileSum is the CRC-32C of a file.
+func fileSum(ctx context.Context, path string) (uint32, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() // was opened for reading
+	sum := crc32.New(castagnoli())
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		_, _ = sum.Write(buf[:n]) // never fails
+		if err == io.EOF {
+			return sum.Sum32(), nil
+		}
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return 0, err
+		}
+	}
 }
 
 // haveAll reports whether the ids file has the events whose keys are given, and no others.
-func haveAll(name string, keys []dedup.Key) (ok bool, err error) {
-	ids, err := dedup.OpenIDs(name)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, ids.Close()) }()
-	if err := ids.Verify(); err != nil {
-		return false, err
-	}
-	if ids.Len() != len(keys) {
-		return false, nil
-	}
-	for _, k := range keys {
-		if ids.Find(k) != dedup.Duplicate {
-			return false, nil
-		}
-	}
-	return true, nil
+func haveAll(ids *dedup.IDs, keys []dedup.Key) bool {
+	return ids.Len() == len(keys) && !slices.ContainsFunc(keys, func(k dedup.Key) bool { return ids.Find(k) != dedup.Duplicate })
 }
 
 // countTwice counts the events that ids files have more than once, within one or among them.

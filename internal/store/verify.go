@@ -108,35 +108,54 @@ func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (*Verification, 
 	return v, nil
 }
 
-// verifyFile reads a data file and its ids file.
+// verifyFile reads a data file and its ids file, which also has the checksum of the data file.
 func (s *Store) verifyFile(ctx context.Context, f table.File, deep bool) (rows int64, damage []Damage, _ error) {
 	bad := func(name string, rows int64, what string) {
 		damage = append(damage, Damage{File: name, Day: dayName(f), Rows: rows, What: what})
 	}
-	if what := looks(f); what != "" {
+	idsName := relative(s.dir, idsPath(s.dir, f.Name))
+	ids, err := dedup.OpenIDs(idsPath(s.dir, f.Name))
+	if err == nil {
+		defer ids.Close() // was opened for reading
+		err = ids.Verify()
+	}
+	if err != nil {
+		bad(idsName, 0, plain(err))
+		ids = nil
+	}
+	what := looks(f)
+	if what == "" {
+		what = footer(f)
+	}
+	if what != "" {
 		bad(f.Name, f.Rows, what)
 		return 0, damage, nil
 	}
 	keys := make([]dedup.Key, 0, min(f.Rows, 2*rewriteRows))
-	rows, what, err := readRows(ctx, f, func(e *event.Event) { keys = append(keys, dedup.KeyOf(e)) })
+	rows, what, err = readRows(ctx, f, func(e *event.Event) { keys = append(keys, dedup.KeyOf(e)) })
 	if err != nil {
 		return 0, nil, err
 	}
-	if what != "" {
-		bad(f.Name, f.Rows-rows, what)
-		return rows, damage, nil
+	if what == "" && deep {
+		what = readColumns(ctx, f)
 	}
-	if deep {
-		if what := readColumns(ctx, f); what != "" {
-			bad(f.Name, f.Rows, what)
+	if what == "" && ids != nil {
+		sum, err := fileSum(ctx, f.Path)
+		switch {
+		case ctx.Err() != nil:
+			return 0, nil, ctx.Err()
+		case err != nil:
+			what = plain(err)
+		case sum != ids.Sum():
+			what = otherSum + "; all of its events can be read, but may have changed"
 		}
 	}
-	ids := relative(s.dir, idsPath(s.dir, f.Name))
-	switch ok, err := haveAll(idsPath(s.dir, f.Name), keys); {
-	case err != nil:
-		bad(ids, 0, plain(err))
-	case !ok:
-		bad(ids, 0, "does not have the ids of the events in the data file")
+	if what != "" {
+		bad(f.Name, f.Rows-rows, what)
+		return rows, damage, ctx.Err()
+	}
+	if ids != nil && !haveAll(ids, keys) {
+		bad(idsName, 0, "does not have the ids of the events in the data file")
 	}
 	return rows, damage, ctx.Err()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path"
 	"path/filepath"
@@ -143,7 +144,7 @@ func (o *output) finish() error {
 	if err := c.file.Close(); err != nil {
 		return fail(err)
 	}
-	if err := dedup.WriteIDs(o.path(c.seg.IDsPath), o.keys, c.first.ev.Time, c.last.ev.Time); err != nil {
+	if err := dedup.WriteIDs(o.path(c.seg.IDsPath), o.keys, c.first.ev.Time, c.last.ev.Time, c.out.sum); err != nil {
 		return fail(err)
 	}
 	if c.first.ev.Time != 0 {
@@ -186,15 +187,17 @@ func (o *output) abort() error {
 	return errors.Join(errs...)
 }
 
-// buffered gathers small writes, and counts.
+// buffered gathers small writes, counts, and sums up.
 type buffered struct {
 	f   *os.File
 	buf []byte
 	n   int64
+	sum uint32 // CRC-32C
 }
 
 func (b *buffered) Write(p []byte) (int, error) {
 	b.n += int64(len(p))
+	b.sum = crc32.Update(b.sum, crc32.MakeTable(crc32.Castagnoli), p)
 	if len(b.buf)+len(p) > 1<<18 {
 		if err := b.flush(); err != nil {
 			return 0, err
