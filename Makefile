@@ -14,10 +14,11 @@ run: build
 	@test -d $(SAMPLE) || (mkdir -p out && echo "Writing the sample organisation's logs to $(SAMPLE) …" && bin/spoor sample --out $(SAMPLE).part --events $(EVENTS) --seed 1 && mv $(SAMPLE).part $(SAMPLE))
 	@bin/spoor hunt $(SAMPLE)
 
-## build: bin/spoor, without any library that the machine would have to provide
+## build: bin/spoor, with the C++ runtime linked in where the compiler has it as an archive, so that it runs on other machines
 build:
-	@mkdir -p bin
-	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/spoor ./cmd/spoor
+	@mkdir -p bin/lib
+	@if [ -f "$$(cc -print-file-name=libstdc++.a)" ]; then ln -sf "$$(cc -print-file-name=libstdc++.a)" bin/lib/; fi
+	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
 test: lint
