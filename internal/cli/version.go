@@ -19,6 +19,7 @@ var (
 // engines are the modules whose version matters to what Spoor does with data.
 var engines = [...]string{
 	"github.com/klauspost/compress", "go.yaml.in/yaml/v3", "github.com/aws/aws-sdk-go-v2", "github.com/aws/aws-sdk-go-v2/service/s3",
+	"github.com/duckdb/duckdb-go/v2", "github.com/apache/iceberg-go", "github.com/apache/arrow-go/v18",
 }
 
 type versionInfo struct {
