@@ -32,7 +32,9 @@ type Options struct {
 	TableName string
 	// Threads is how many threads a query takes, by default one for each processor.
 	Threads int
-	// Memory is how many bytes queries may take together, 1 GiB when 0. What does not fit goes to TempDir.
+	// Memory is how many bytes queries may take together, 1 GiB when 0. What does not fit goes to TempDir. On Linux the
+	// process, too, is kept from growing by more than that and 512 MiB from when the engine was opened; of several engines
+	// in one process, the one opened last sets that bound.
 	Memory int64
 	// TempDir is where a folder for intermediate results is made, the system's when empty; TempBytes is how much it may
 	// hold, 8 GiB when 0.
@@ -104,6 +106,9 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("start the query engine: %w", err)
 	}
 	e.db = sql.OpenDB(connector)
+	if base, ok := resident(); ok {
+		limitProcess(base + opts.Memory + memorySlack)
+	}
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start the query engine: %w", err)

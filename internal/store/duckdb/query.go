@@ -156,6 +156,7 @@ func (e *Engine) limits(ctx context.Context) (_ context.Context, done func() err
 	}
 	fail = func(err error) error {
 		if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+			trimProcess()
 			return cause
 		} else if cause != nil && ctx.Err() != nil {
 			return fmt.Errorf("the query was ended: %w", cause)
@@ -173,7 +174,8 @@ func (e *Engine) explain(err error) error {
 	if !errors.As(err, &de) {
 		return err
 	}
-	if strings.HasPrefix(de.Msg, "Out of Memory Error") {
+	if strings.HasPrefix(de.Msg, "Out of Memory Error") || strings.Contains(de.Msg, "bad_alloc") {
+		trimProcess() // so that the next query is not refused for what this one took
 		if strings.Contains(de.Msg, "max_temp_directory_size") {
 			return fmt.Errorf("%w of %d MiB and %d MiB of temporary files", ErrMemory, e.opts.Memory>>20, e.opts.TempBytes>>20)
 		}

@@ -1,0 +1,132 @@
+//go:build linux && cgo
+
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <unistd.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
+
+// Allocations of the engine are refused when the process has grown beyond a limit. The linker puts these functions between
+// the engine and the C library (--wrap). Go's own allocations in C, which end the process when they fail, are let through:
+// those of threads that Go started, while they are not executing a query.
+
+#define SMALL ((size_t)256)     // not counted
+#define STEP ((size_t)1 << 20)  // a thread looks at the process after so many bytes
+
+static _Atomic int64_t limit; // resident bytes, 0 for none
+static _Atomic int statm = -1;
+static long page;
+
+static __thread size_t since;    // bytes since this thread last looked
+static __thread int of_go;       // Go started this thread
+static __thread int executing;   // it is executing a query
+
+int spoor_memory_limit(int64_t bytes) {
+	if (atomic_load(&statm) < 0) {
+		page = sysconf(_SC_PAGESIZE);
+		int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+		int none = -1;
+		if (fd < 0) return -1;
+		if (!atomic_compare_exchange_strong(&statm, &none, fd)) close(fd);
+	}
+	atomic_store(&limit, bytes);
+	return 0;
+}
+
+extern int duckdb_je_mallctl(const char *name, void *old, size_t *oldlen, void *new, size_t newlen) __attribute__((weak));
+
+// spoor_memory_trim gives freed memory back to the system.
+void spoor_memory_trim(void) {
+	if (duckdb_je_mallctl) {
+		duckdb_je_mallctl("thread.tcache.flush", NULL, NULL, NULL, 0);
+		duckdb_je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0); // 4096 are all arenas
+	}
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
+
+static int look(size_t n) {
+	int64_t most = atomic_load_explicit(&limit, memory_order_relaxed);
+	if (most == 0 || of_go && !executing) return 0;
+	char buf[96];
+	ssize_t got = pread(atomic_load_explicit(&statm, memory_order_relaxed), buf, sizeof buf - 1, 0);
+	if (got <= 0) return 0;
+	buf[got] = 0;
+	char *end;
+	strtoll(buf, &end, 10);
+	int64_t resident = strtoll(end, NULL, 10) * page;
+	since = 0; // also when refused: the next STEP bytes are for handling the error
+	return resident > most || n > (uint64_t)(most - resident);
+}
+
+static inline int refused(size_t n) {
+	if (n < SMALL) return 0;
+	if ((since += n) < STEP) return 0;
+	if (since < n) since = n;
+	return look(n);
+}
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t k, size_t n);
+void *__real_realloc(void *p, size_t n);
+void *__real__Znwm(size_t n);
+void *__real__Znam(size_t n);
+
+void *__wrap_malloc(size_t n) { return refused(n) ? NULL : __real_malloc(n); }
+void *__wrap_calloc(size_t k, size_t n) { return k && n <= SIZE_MAX / k && refused(k * n) ? NULL : __real_calloc(k, n); }
+void *__wrap_realloc(void *p, size_t n) { return refused(n) ? NULL : __real_realloc(p, n); }
+
+// Most of what the engine takes it takes from an allocator of its own, where it has one.
+extern void *__real_duckdb_je_malloc(size_t n) __attribute__((weak));
+extern void *__real_duckdb_je_realloc(void *p, size_t n) __attribute__((weak));
+void *__wrap_duckdb_je_malloc(size_t n) { return refused(n) ? NULL : __real_duckdb_je_malloc(n); }
+void *__wrap_duckdb_je_realloc(void *p, size_t n) { return refused(n) ? NULL : __real_duckdb_je_realloc(p, n); }
+
+// operator new and new[]: asked for more than there can be, the real ones throw std::bad_alloc.
+void *__wrap__Znwm(size_t n) { return __real__Znwm(refused(n) ? SIZE_MAX / 4 : n); }
+void *__wrap__Znam(size_t n) { return __real__Znam(refused(n) ? SIZE_MAX / 4 : n); }
+
+// Queries are read, planned and executed here, partly on the thread of the caller.
+#define ENGINE(name, params, args)     \
+	int __real_##name params;          \
+	int __wrap_##name params {         \
+		executing++;                   \
+		int state = __real_##name args; \
+		executing--;                   \
+		return state;                  \
+	}
+ENGINE(duckdb_prepare_extracted_statement, (void *c, void *e, uint64_t i, void *out), (c, e, i, out))
+ENGINE(duckdb_pending_prepared, (void *p, void *out), (p, out))
+ENGINE(duckdb_execute_pending, (void *p, void *out), (p, out))
+
+// Threads that are started from objects of the program itself are Go's; the engine's are started by the C++ library.
+struct start {
+	void *(*run)(void *);
+	void *arg;
+};
+
+static void *go_thread(void *p) {
+	struct start s = *(struct start *)p;
+	free(p);
+	of_go = 1;
+	return s.run(s.arg);
+}
+
+int __real_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg);
+int __wrap_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*run)(void *), void *arg) {
+	struct start *s = __real_malloc(sizeof *s);
+	if (!s) return __real_pthread_create(thread, attr, run, arg);
+	s->run = run;
+	s->arg = arg;
+	int err = __real_pthread_create(thread, attr, go_thread, s);
+	if (err) free(s);
+	return err;
+}
+
+__attribute__((constructor)) static void first_thread(void) { of_go = 1; }
