@@ -58,7 +58,7 @@ func child(job []string) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.Ingest(ctx, IngestOptions{Intake: in, EpochRows: 300, BufferBytes: 1 << 19, Committed: func(rows int64) { fmt.Println("rows", rows) }})
+		_, err = s.Ingest(ctx, IngestOptions{Intake: in, EpochRows: 250, BufferBytes: 1 << 19, Committed: func(rows int64) { fmt.Println("rows", rows) }})
 		if err != nil {
 			return err
 		}
@@ -120,7 +120,7 @@ func runChild(t *testing.T, kill time.Duration, job ...string) (lines []string, 
 // nothing is twice, and what was acknowledged is there.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	rounds := 9
+	rounds := 5
 	if n, err := strconv.Atoi(os.Getenv("SPOOR_FAULT_ROUNDS")); err == nil {
 		rounds = n
 	}
@@ -130,7 +130,7 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("SPOOR_FAULT_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	logs := makeLogs(t, 3000, 2, 8)
+	logs := makeLogs(t, 2000, 2, 8)
 	want := unique(t, logs)
 	took := map[string]time.Duration{} // how long a job takes when nobody kills it
 	kills := map[string]int{}

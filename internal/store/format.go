@@ -101,7 +101,10 @@ func lock(ctx context.Context, dir string, wait time.Duration) (*lockFile, error
 }
 
 // release gives the lock back; the kernel does so too when the process ends in any way.
-func (l *lockFile) release() error { return l.f.Close() }
+func (l *lockFile) release() error {
+	// Not by closing alone: a process that is being started may have a copy of the file for a moment.
+	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
+}
 
 // writeFile writes and syncs a file that appears whole or not at all.
 func writeFile(path string, content []byte) (err error) {

@@ -355,7 +355,7 @@ func TestCompact(t *testing.T) {
 	for _, fan := range []string{"in order", "all at once"} {
 		t.Run(fan, func(t *testing.T) {
 			t.Parallel()
-			logs := makeLogs(t, 4000, 2, 5)
+			logs := makeLogs(t, 2000, 2, 5)
 			s := create(t, filepath.Join(t.TempDir(), "store"), Options{})
 			in := input(t, logs)
 			opts := IngestOptions{EpochRows: 200, BufferBytes: 1 << 18, Intake: in}
@@ -776,7 +776,7 @@ func TestWriters(t *testing.T) {
 // TestReaders: two readers see whole states while a writer writes.
 func TestReaders(t *testing.T) {
 	t.Parallel()
-	logs := makeLogs(t, 3000, 2, 7)
+	logs := makeLogs(t, 1500, 2, 7)
 	dir := filepath.Join(t.TempDir(), "store")
 	s := create(t, dir, Options{})
 	done := make(chan struct{})
@@ -807,7 +807,7 @@ func TestReaders(t *testing.T) {
 			}()
 		}()
 	}
-	ingest(t, s, IngestOptions{EpochRows: 200}, logs)
+	ingest(t, s, IngestOptions{EpochRows: 150}, logs)
 	if _, err := s.Compact(t.Context(), CompactOptions{}); err != nil {
 		t.Error(err)
 	}
