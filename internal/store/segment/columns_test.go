@@ -121,7 +121,7 @@ func TestColumns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	segmenttest.Events(t, 2000, func(e *event.Event) {
+	segmenttest.Events(t, 600, func(e *event.Event) {
 		if err := w.Add(e, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestColumns(t *testing.T) {
 			rows++
 		}
 	}
-	if rows != len(typical)+2000 {
+	if rows != len(typical)+600 {
 		t.Errorf("%d rows", rows)
 	}
 	var walk func(prefix string, cols []segment.Column)

@@ -135,8 +135,8 @@ func TestDuckDB(t *testing.T) {
 func TestBloom(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	w := segment.NewWriter(segment.Options{Dir: dir, RowGroup: 2048})
-	segmenttest.Events(t, 20_000, func(e *event.Event) {
+	w := segment.NewWriter(segment.Options{Dir: dir, RowGroup: 1024})
+	segmenttest.Events(t, 8_000, func(e *event.Event) {
 		if err := w.Add(e, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestBloom(t *testing.T) {
 	db := duck(t)
 	total := 0
 	for _, s := range segs {
-		total += int(s.Rows+2047) / 2048
+		total += int(s.Rows+1023) / 1024
 	}
 	needles := map[string]string{segment.ResourceARN: "list_filter(list_transform(resources, lambda r: r.ARN), lambda a: a IS NOT NULL)[1]"}
 	for _, c := range segment.Columns() {
@@ -167,19 +167,19 @@ func TestBloom(t *testing.T) {
 			}
 			return n
 		}
-		for _, row := range query(t, db, fmt.Sprintf("SELECT v, count(DISTINCT (filename, n // 2048)) FROM (SELECT %s AS v, filename, file_row_number AS n FROM "+
-			"read_parquet('%s', hive_partitioning=false, filename=true, file_row_number=true)) WHERE v IS NOT NULL GROUP BY v USING SAMPLE 50 ROWS (reservoir, 1)", expr, filepath.Join(dir, "data", "*", "*.parquet"))) {
+		for _, row := range query(t, db, fmt.Sprintf("SELECT v, count(DISTINCT (filename, n // 1024)) FROM (SELECT %s AS v, filename, file_row_number AS n FROM "+
+			"read_parquet('%s', hive_partitioning=false, filename=true, file_row_number=true)) WHERE v IS NOT NULL GROUP BY v USING SAMPLE 10 ROWS (reservoir, 1)", expr, filepath.Join(dir, "data", "*", "*.parquet"))) {
 			value, n, _ := strings.Cut(row, "|")
 			if holding, err := strconv.Atoi(n); err != nil || left(value) < holding {
 				t.Errorf("%s = %s is in %s row groups, the filters leave %d", column, value, n, left(value))
 			}
 		}
 		wrong := 0
-		for i := range 100 {
+		for i := range 40 {
 			wrong += left(fmt.Sprintf("absent %d", i))
 		}
-		if wrong > total*3 {
-			t.Errorf("%s: the filters leave %d of %d row groups for values that are not there", column, wrong, total*100)
+		if wrong > total*40*3/100+1 {
+			t.Errorf("%s: the filters leave %d of %d row groups for values that are not there", column, wrong, total*40)
 		}
 	}
 	if _, err := segment.Lookup(filepath.Join(dir, segs[0].Path), "userAgent", "x"); err == nil {
@@ -189,7 +189,7 @@ func TestBloom(t *testing.T) {
 	// DuckDB uses the filters, and they are no heavier than what they save.
 	files := "'" + filepath.Join(dir, "data", "*", "*.parquet") + "'"
 	for _, row := range query(t, db, "SELECT path_in_schema, max(bloom_filter_length) FROM parquet_metadata("+files+") WHERE bloom_filter_length > 8192 GROUP BY 1") {
-		t.Errorf("a Bloom filter for 2048 rows is large: %s", row)
+		t.Errorf("a Bloom filter for 1024 rows is large: %s", row)
 	}
 	read := func(value string) int {
 		plan := query(t, db, "EXPLAIN (ANALYZE, FORMAT json) SELECT userAgent FROM "+from(dir)+" WHERE eventID = '"+value+"'")[0]
