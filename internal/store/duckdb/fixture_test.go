@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"spoor/internal/event"
 	"spoor/internal/store/segment"
@@ -116,4 +117,12 @@ func must(t testing.TB, e *Engine, sql string, params ...Param) []string {
 		t.Fatalf("%s\n%v", sql, err)
 	}
 	return rows
+}
+
+func mustTime(s string) time.Time {
+	at, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return at
 }

@@ -127,7 +127,7 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	defer stop()
 	r := &Rows{Columns: p.columns, done: done, fail: fail}
 	if r.rows, err = conn.QueryContext(ctx, p.wrapped(opts.Limit)); err != nil { //nolint:rowserrcheck // by Next
-		return nil, err
+		return nil, e.blame(ctx, conn, err)
 	}
 	r.cells = make([]sqlNullString, len(p.columns))
 	r.values = make([]Value, len(p.columns))
@@ -181,9 +181,31 @@ func (e *Engine) explain(err error) error {
 		}
 		return fmt.Errorf("%w of %d MiB", ErrMemory, e.opts.Memory>>20)
 	}
+	return err
+}
+
+// blame finds the file that an error comes from, when it is one of reading files: not all such errors name it.
+func (e *Engine) blame(ctx context.Context, conn *sql.Conn, err error) error {
+	var de *duckdb.Error
+	if !errors.As(err, &de) || ctx.Err() != nil {
+		return err
+	}
 	for _, f := range e.opts.Files {
 		if strings.Contains(de.Msg, f) {
 			return &FileError{File: f, Err: err}
+		}
+	}
+	if !slices.ContainsFunc([]string{"Invalid Error", "IO Error", "INTERNAL Error", "Parquet", "parquet", "ZSTD", "zstd", "Thrift", "TTransport", "orrupt"},
+		func(s string) bool { return strings.Contains(de.Msg, s) }) {
+		return err
+	}
+	for _, f := range e.opts.Files {
+		rows, ferr := conn.QueryContext(ctx, "SELECT count(COLUMNS(*)) FROM read_parquet("+quoteText(f)+", hive_partitioning=false)")
+		if ferr == nil {
+			ferr = errors.Join(rows.Err(), rows.Close())
+		}
+		if ferr != nil && ctx.Err() == nil {
+			return &FileError{File: f, Err: ferr}
 		}
 	}
 	return err

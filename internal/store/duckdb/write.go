@@ -106,6 +106,9 @@ type tableWriter struct {
 	n     int64
 }
 
+// null is how a table shows NULL.
+const null = "NULL"
+
 // measured is how many rows decide the widths of columns.
 const measured = 500
 
@@ -118,7 +121,7 @@ func (t *tableWriter) row(values []Value) error {
 	for i, v := range values {
 		switch {
 		case v.Null:
-			cells[i] = "NULL"
+			cells[i] = null
 		case t.cols[i].Kind == JSON:
 			cells[i] = t.cell(string(dropNulls([]byte(v.Text))))
 		case t.cols[i].Name == "explain_value":
@@ -251,18 +254,19 @@ func (t *tableWriter) print(cells []string) error {
 func (t *tableWriter) printList(cells []string) error {
 	t.n++
 	widest := 0
+	most := 40
+	if t.width > 0 {
+		most = min(most, max(4, t.width/2-1))
+	}
 	for _, c := range t.cols {
-		widest = max(widest, min(40, safetext.Width(safetext.Terminal(c.Name, 40))))
+		widest = max(widest, safetext.Width(safetext.Terminal(c.Name, most)))
 	}
 	fmt.Fprintf(t.w, "── %d %s\n", t.n, strings.Repeat("─", max(0, t.width-5-len(strconv.FormatInt(t.n, 10))))) //nolint:errcheck // the last write tells
 	for i, c := range cells {
-		if c == "NULL" && t.cols[i].Kind != Text {
+		if c == null {
 			continue
 		}
-		name := safetext.Terminal(t.cols[i].Name, 40)
-		if c == "NULL" {
-			continue
-		}
+		name := safetext.Terminal(t.cols[i].Name, most)
 		room := 0
 		if t.width > 0 {
 			room = max(8, t.width-widest-2)
