@@ -48,7 +48,7 @@ func (e *env) shell(ctx context.Context, f *queryFlags, engine *duckdb.Engine) e
 	}
 	rl, err := readline.NewFromConfig(&readline.Config{
 		HistoryFile: historyFile(), HistoryLimit: 2000, DisableAutoSaveHistory: true,
-		AutoComplete: completer(columns), Undo: true, Stdin: asFile(e.stdin), Stdout: e.stdout, Stderr: e.stderr,
+		AutoComplete: completer(columns), Undo: true, Stdin: e.stdin, Stdout: e.stdout, Stderr: e.stderr,
 	})
 	if err != nil {
 		return fmt.Errorf("open the shell: %w", err)
@@ -60,13 +60,6 @@ func (e *env) shell(ctx context.Context, f *queryFlags, engine *duckdb.Engine) e
 		s.f.format = "table"
 	}
 	return s.run(ctx)
-}
-
-func asFile(r io.Reader) io.Reader {
-	if f, ok := r.(*os.File); ok {
-		return f
-	}
-	return r
 }
 
 // historyFile is where what was asked is remembered, "" when there is no place for it. Only its owner may read it.
@@ -136,7 +129,7 @@ func (s *shell) run(ctx context.Context) error {
 		}
 		sql := strings.TrimSpace(pending.String())
 		pending.Reset()
-		_ = s.lines.SaveToHistory(strings.Join(strings.Fields(sql), " ")) // as above
+		_ = s.lines.SaveToHistory(duckdb.OneLine(sql)) // as above
 		s.tell(s.ask(ctx, &question{sql: sql}))
 	}
 	return nil

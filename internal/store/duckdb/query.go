@@ -568,3 +568,22 @@ func members(path, typ string) (out []string) {
 	}
 	return out
 }
+
+// OneLine is a query on one line, without comments; what cannot be read stays as it is.
+func OneLine(sql string) string {
+	toks, err := lex(sql)
+	if err != nil {
+		return sql
+	}
+	var b strings.Builder
+	for _, t := range toks {
+		if t.kind == space {
+			if s := b.String(); s != "" && !strings.HasSuffix(s, " ") {
+				b.WriteByte(' ')
+			}
+			continue
+		}
+		b.WriteString(t.text)
+	}
+	return strings.TrimSpace(b.String())
+}
