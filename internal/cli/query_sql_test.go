@@ -187,9 +187,11 @@ func (s *typed) ReadLine() (string, error) {
 	s.lines = s.lines[1:]
 	return line, nil
 }
-func (s *typed) SetPrompt(p string)            { s.prompts = append(s.prompts, p) }
-func (s *typed) SaveToHistory(l string) error  { s.history = append(s.history, l); return nil }
-func (s *typed) has(prompt string, n int) bool { return strings.Count(strings.Join(s.prompts, ""), prompt) == n }
+func (s *typed) SetPrompt(p string)           { s.prompts = append(s.prompts, p) }
+func (s *typed) SaveToHistory(l string) error { s.history = append(s.history, l); return nil }
+func (s *typed) has(prompt string, n int) bool {
+	return strings.Count(strings.Join(s.prompts, ""), prompt) == n
+}
 
 func TestShell(t *testing.T) {
 	t.Parallel()
@@ -250,8 +252,8 @@ func TestCompletion(t *testing.T) {
 	}
 	c := completer(words)
 	for typed, want := range map[string]string{
-		"select eventsou":                       "rce",
-		"SELECT userIdentity.sessionContext.at": "tributes",
+		"select eventsou":                                        "rce",
+		"SELECT userIdentity.sessionContext.at":                  "tributes",
 		"SELECT userIdentity.sessionContext.sessionIssuer.userN": "ame",
 		".for": "mat", ".ready new-pr": "incipals", "SELECT cloudtrail": "_logs",
 	} {
