@@ -136,7 +136,7 @@ func TestBloom(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	w := segment.NewWriter(segment.Options{Dir: dir, RowGroup: 1024})
-	segmenttest.Events(t, 8_000, func(e *event.Event) {
+	segmenttest.Events(t, 6_000, func(e *event.Event) {
 		if err := w.Add(e, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -168,18 +168,18 @@ func TestBloom(t *testing.T) {
 			return n
 		}
 		for _, row := range query(t, db, fmt.Sprintf("SELECT v, count(DISTINCT (filename, n // 1024)) FROM (SELECT %s AS v, filename, file_row_number AS n FROM "+
-			"read_parquet('%s', hive_partitioning=false, filename=true, file_row_number=true)) WHERE v IS NOT NULL GROUP BY v USING SAMPLE 10 ROWS (reservoir, 1)", expr, filepath.Join(dir, "data", "*", "*.parquet"))) {
+			"read_parquet('%s', hive_partitioning=false, filename=true, file_row_number=true)) WHERE v IS NOT NULL GROUP BY v USING SAMPLE 4 ROWS (reservoir, 1)", expr, filepath.Join(dir, "data", "*", "*.parquet"))) {
 			value, n, _ := strings.Cut(row, "|")
 			if holding, err := strconv.Atoi(n); err != nil || left(value) < holding {
 				t.Errorf("%s = %s is in %s row groups, the filters leave %d", column, value, n, left(value))
 			}
 		}
 		wrong := 0
-		for i := range 40 {
+		for i := range 12 {
 			wrong += left(fmt.Sprintf("absent %d", i))
 		}
-		if wrong > total*40*3/100+1 {
-			t.Errorf("%s: the filters leave %d of %d row groups for values that are not there", column, wrong, total*40)
+		if wrong > total*12*3/100+2 {
+			t.Errorf("%s: the filters leave %d of %d row groups for values that are not there", column, wrong, total*12)
 		}
 	}
 	if _, err := segment.Lookup(filepath.Join(dir, segs[0].Path), "userAgent", "x"); err == nil {
@@ -214,7 +214,7 @@ func TestBloom(t *testing.T) {
 func TestStatistics(t *testing.T) {
 	t.Parallel()
 	values := []string{"", "a", "ü", "\u0001", strings.Repeat("z", 300), strings.Repeat("\U0010ffff", 100)}
-	for _, with := range [][]int{{0, 1}, {0}, {1, 2}, {1, 4}, {0, 4}, {3, 5}, {5}, {0, 1, 2, 3, 4, 5}, {}} {
+	for _, with := range [][]int{{0, 1}, {1, 4}, {3, 5}, {0, 1, 2, 3, 4, 5}, {}} {
 		dir := t.TempDir()
 		w := segment.NewWriter(segment.Options{Dir: dir})
 		want := map[string]int{}

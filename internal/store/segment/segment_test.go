@@ -477,7 +477,7 @@ func shared(t testing.TB) string {
 
 // FuzzRoundTrip keeps any record byte for byte.
 func FuzzRoundTrip(f *testing.F) {
-	for _, s := range odd[:len(odd)-2] {
+	for _, s := range odd[16:24] {
 		f.Add([]byte(s))
 	}
 	f.Add([]byte(record(1, "2026-01-10T09:12:41Z")))
