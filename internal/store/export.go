@@ -3,6 +3,7 @@ package store
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"container/list"
 	"context"
 	"errors"
@@ -244,10 +245,7 @@ func (x *exporter) close(el *list.Element) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
-	if err := os.Link(f.f.Name(), path); err != nil { // fails when there is such a file
-		return err
-	}
-	if err := errors.Join(os.Remove(f.f.Name()), f.f.Close()); err != nil {
+	if err := errors.Join(f.f.Close(), publish(f.f.Name(), path)); err != nil {
 		return err
 	}
 	delete(x.byKey, f.key)
@@ -256,12 +254,28 @@ func (x *exporter) close(el *list.Element) error {
 	return nil
 }
 
+// publish gives a file its name, and fails when there is such a file.
+func publish(from, to string) error {
+	err := os.Link(from, to)
+	if err == nil {
+		return os.Remove(from)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return err
+	}
+	// The file system has no hard links.
+	if _, err := os.Lstat(to); !errors.Is(err, os.ErrNotExist) {
+		return cmp.Or(err, os.ErrExist)
+	}
+	return os.Rename(from, to)
+}
+
 // abort removes log files that were not ended.
 func (x *exporter) abort() error {
 	var errs []error
 	for el := x.open.Front(); el != nil; el = el.Next() {
 		f := el.Value.(*exportFile)
-		errs = append(errs, f.f.Close())
+		_ = f.f.Close() // may be closed already, and goes away anyway
 		if err := os.Remove(f.f.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
 			errs = append(errs, err)
 		}

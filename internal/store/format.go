@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 	"time"
 )
 
@@ -70,11 +69,11 @@ func lock(ctx context.Context, dir string, wait time.Duration) (*lockFile, error
 	}
 	deadline := time.Now().Add(wait)
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
+		got, err := tryLock(f)
+		if got {
 			break
 		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+		if err != nil {
 			return nil, errors.Join(fmt.Errorf("lock the store: %w", err), f.Close())
 		}
 		if wait >= 0 && !time.Now().Before(deadline) {
@@ -103,7 +102,7 @@ func lock(ctx context.Context, dir string, wait time.Duration) (*lockFile, error
 // release gives the lock back; the kernel does so too when the process ends in any way.
 func (l *lockFile) release() error {
 	// Not by closing alone: a process that is being started may have a copy of the file for a moment.
-	return errors.Join(syscall.Flock(int(l.f.Fd()), syscall.LOCK_UN), l.f.Close())
+	return errors.Join(unlock(l.f), l.f.Close())
 }
 
 // writeFile writes and syncs a file that appears whole or not at all.
