@@ -167,7 +167,6 @@ func (b *bench) findSpoor(ctx context.Context) error {
 	b.spoor = filepath.Join(b.dir, "spoor")
 	b.say("building spoor")
 	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", b.spoor, "spoor/cmd/spoor")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build spoor: %w: %s", err, text)
 	}

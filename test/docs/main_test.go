@@ -51,7 +51,6 @@ var program = sync.OnceValues(func() (string, error) {
 	dir := filepath.Join(workspace, "bin")
 	cmd := exec.Command("go", "build", "-ldflags", "-X spoor/internal/cli.version=0.1.0", "-o", filepath.Join(dir, "spoor"), "./cmd/spoor")
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the program: %w\n%s", err, out)
 	}
