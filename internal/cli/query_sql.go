@@ -398,9 +398,12 @@ func (g *gatherer) finish() error {
 	return errors.Join(errs...)
 }
 
+// mostDamaged is how many damaged files, found one after the other, are left out before a query is given up.
+const mostDamaged = 50
+
 // ask asks the engine over opts.Files, or opens the shell. A file that turns out to be damaged is left out, and told.
 func (e *env) ask(ctx context.Context, f *queryFlags, opts duckdb.Options, q *question) error {
-	for {
+	for left := 0; ; left++ {
 		engine, err := duckdb.Open(ctx, opts)
 		if err != nil {
 			return err
@@ -415,7 +418,7 @@ func (e *env) ask(ctx context.Context, f *queryFlags, opts duckdb.Options, q *qu
 		}
 		err = errors.Join(err, engine.Close())
 		var bad *duckdb.FileError
-		if !errors.As(err, &bad) {
+		if !errors.As(err, &bad) || left == mostDamaged {
 			return err
 		}
 		e.damaged(bad.File, bad.Err.Error())

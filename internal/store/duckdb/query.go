@@ -56,6 +56,8 @@ type Rows struct {
 	Columns []Column
 
 	rows   *sql.Rows
+	more   func() (*sql.Rows, error) // the next page; nil when rows is all
+	paged  int64                     // rows of this page
 	done   func() error
 	fail   func(error) error
 	scan   []any
@@ -65,12 +67,23 @@ type Rows struct {
 
 // Next reads a row. The values are valid until the next call; ok is false at the end.
 func (r *Rows) Next() (values []Value, ok bool, err error) {
-	if !r.rows.Next() {
+	for !r.rows.Next() {
 		if err := r.rows.Err(); err != nil {
 			return nil, false, r.fail(err)
 		}
-		return nil, false, nil
+		if r.more == nil || r.paged < pageRows {
+			return nil, false, nil
+		}
+		if err := r.rows.Close(); err != nil {
+			return nil, false, r.fail(err)
+		}
+		next, err := r.more()
+		if err != nil {
+			return nil, false, r.fail(err)
+		}
+		r.rows, r.paged = next, 0
 	}
+	r.paged++
 	if err := r.rows.Scan(r.scan...); err != nil {
 		return nil, false, fmt.Errorf("read the result of the query: %w", err)
 	}
@@ -126,8 +139,38 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	stop := watchMemory(ctx, e.opts.Memory)
 	defer stop()
 	r := &Rows{Columns: p.columns, done: done, fail: fail}
-	if r.rows, err = conn.QueryContext(ctx, p.wrapped(opts.Limit)); err != nil { //nolint:rowserrcheck // by Next
-		return nil, e.blame(ctx, conn, err)
+	ask := func(sql string) (*sqlRows, error) {
+		rows, err := conn.QueryContext(ctx, sql)
+		if err != nil {
+			return nil, e.blame(ctx, conn, err)
+		}
+		return rows, nil
+	}
+	switch {
+	case p.explain != "" || opts.Limit > 0 && opts.Limit <= pageRows:
+		r.rows, err = ask(p.wrapped(opts.Limit))
+	default:
+		// The driver takes a result into memory whole, uncounted. A table of the engine counts, and goes to disk where it must.
+		if _, err = conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS "+p.wrapped(opts.Limit)); err != nil {
+			return nil, e.blame(ctx, conn, err)
+		}
+		r.done = func() error {
+			_, err := conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+resultTable)
+			return errors.Join(err, done())
+		}
+		var page int64
+		r.more = func() (*sqlRows, error) {
+			from := page * pageRows
+			page++
+			return ask(fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", resultTable, from, from+pageRows))
+		}
+		if r.rows, err = r.more(); err != nil {
+			_, derr := conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+resultTable)
+			return nil, errors.Join(err, derr)
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	r.cells = make([]sqlNullString, len(p.columns))
 	r.values = make([]Value, len(p.columns))
@@ -137,7 +180,16 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	return r, nil
 }
 
-type sqlNullString = sql.NullString
+type (
+	sqlNullString = sql.NullString // where the name sql is taken
+	sqlRows       = sql.Rows
+)
+
+// resultTable holds the result of a query on its connection; pageRows are read from it at once.
+const (
+	resultTable = "temp.main.spoor_result"
+	pageRows    = 5000
+)
 
 // limits gives the context that a query runs in. fail says why it ended when it was its limits.
 func (e *Engine) limits(ctx context.Context) (_ context.Context, done func() error, fail func(error) error) {
@@ -187,7 +239,8 @@ func (e *Engine) explain(err error) error {
 // blame finds the file that an error comes from, when it is one of reading files: not all such errors name it.
 func (e *Engine) blame(ctx context.Context, conn *sql.Conn, err error) error {
 	var de *duckdb.Error
-	if !errors.As(err, &de) || ctx.Err() != nil {
+	// A conversion that fails is no damage: what was asked, or a file of another format, is at fault.
+	if !errors.As(err, &de) || ctx.Err() != nil || strings.HasPrefix(de.Msg, "Conversion Error") {
 		return err
 	}
 	for _, f := range e.opts.Files {
@@ -401,6 +454,7 @@ func (p *plan) wrapped(limit int64) string {
 		default:
 			fmt.Fprintf(&b, "CAST(c%d AS VARCHAR)", i)
 		}
+		fmt.Fprintf(&b, " AS c%d", i)
 	}
 	fmt.Fprintf(&b, " FROM (\n%s\n) AS spoor_query(", p.sql)
 	for i := range p.columns {
