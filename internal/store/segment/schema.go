@@ -2,7 +2,6 @@ package segment
 
 import (
 	"fmt"
-	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -53,10 +52,11 @@ func ArrowSchema() (*arrow.Schema, error) {
 	return s, nil
 }
 
-// parquetSchema is built of constants, so that nothing can be wrong with it that a test does not see.
-var parquetSchema = sync.OnceValue(func() *schema.GroupNode {
+// parquetSchema is built of constants, so that nothing can be wrong with it that a test does not see. It is built anew for
+// each file, as its nodes remember their paths when they are first asked and so must not be shared by writers.
+func parquetSchema() *schema.GroupNode {
 	return must(schema.NewGroupNode("spoor", parquet.Repetitions.Required, parquetFields(Columns()), -1))
-})
+}
 
 func parquetFields(cols []Column) schema.FieldList {
 	out := make(schema.FieldList, len(cols))
