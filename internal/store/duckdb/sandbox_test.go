@@ -287,14 +287,14 @@ func TestGrowth(t *testing.T) {
 		start := time.Now()
 		_, err := ask(t, e, q) // an answer or an end; what counts is the memory
 		now, _ := resident()
-		t.Logf("%s: %s, now %d, peak %d MiB: %v", q, time.Since(start), now>>20, peak>>20, err)
+		t.Logf("%s: %s, then %d MiB: %v", q, time.Since(start), now>>20, err)
 	}
 	close(end)
 	<-done
 	if got := must(t, e, "SELECT max(x) FROM (SELECT unnest(sequence(1, 9999)) x)"); got[0] != "9999" {
 		t.Errorf("afterwards got %q", got)
 	}
-	if grown := peak - base; grown > limit+2*memorySlack {
+	if grown := peak - base; grown > limit+memorySlack+128<<20 {
 		t.Errorf("the process grew by %d MiB", grown>>20)
 	} else {
 		t.Logf("the process grew by %d MiB", grown>>20)
