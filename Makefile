@@ -22,7 +22,7 @@ build:
 
 ## test: format, vet, staticcheck, and every test under the race detector
 test: lint
-	go test -race -timeout 15m ./...
+	go test -race -timeout 30m ./...
 
 ## lint: what must hold before tests are worth running
 lint:
