@@ -120,7 +120,7 @@ func runChild(t *testing.T, kill time.Duration, job ...string) (lines []string, 
 // nothing is twice, and what was acknowledged is there.
 func TestKill(t *testing.T) {
 	t.Parallel()
-	rounds := 5
+	rounds := 3
 	if n, err := strconv.Atoi(os.Getenv("SPOOR_FAULT_ROUNDS")); err == nil {
 		rounds = n
 	}
@@ -130,7 +130,7 @@ func TestKill(t *testing.T) {
 	}
 	t.Logf("SPOOR_FAULT_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 1))
-	logs := makeLogs(t, 2000, 2, 8)
+	logs := makeLogs(t, 1500, 2, 8)
 	want := unique(t, logs)
 	took := map[string]time.Duration{} // how long a job takes when nobody kills it
 	kills := map[string]int{}
@@ -144,7 +144,7 @@ func TestKill(t *testing.T) {
 			for tries := 0; ; tries++ {
 				began := time.Now()
 				kill := time.Duration(rnd.Int64N(int64(limit) * 5 / 4))
-				if round >= rounds || tries == 3 { // the next job has its turn
+				if round >= rounds || tries == max(1, min(3, rounds/30)) { // the next job has its turn
 					kill = -1
 				}
 				lines, killed := runChild(t, kill, job, dir, logs)

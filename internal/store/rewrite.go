@@ -37,6 +37,9 @@ func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.
 		for _, c := range open {
 			err = errors.Join(err, c.rows.Close())
 		}
+		if err != nil && ctx.Err() != nil { // a file that was not read to its end is not damaged
+			err = ctx.Err()
+		}
 		if err != nil {
 			err = errors.Join(err, out.Abort())
 		}

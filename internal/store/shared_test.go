@@ -66,6 +66,9 @@ func TestShared(t *testing.T) {
 			if again.Added != 0 || again.Rows != got.Rows {
 				t.Errorf("the second time: %+v", again.Ledger.Records)
 			}
+			if rel != "." {
+				return
+			}
 			if _, err := s.Compact(t.Context(), CompactOptions{}); err != nil {
 				t.Fatal(err)
 			}
