@@ -101,7 +101,7 @@ func fileSum(ctx context.Context, path string) (uint32, error) {
 	}
 	defer f.Close() // was opened for reading
 	sum := crc32.New(castagnoli())
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, 64<<10)
 	for {
 		n, err := f.Read(buf)
 		_, _ = sum.Write(buf[:n]) // never fails

@@ -41,7 +41,7 @@ func TestShared(t *testing.T) {
 			s := create(t, filepath.Join(t.TempDir(), "store"), Options{})
 			one := input(t, folder)
 			one.Workers = 1 // of two records of one event, the first counts
-			got, err := s.Ingest(t.Context(), IngestOptions{EpochRows: 1000, Intake: one})
+			got, err := s.Ingest(t.Context(), IngestOptions{Intake: one})
 			if err != nil {
 				t.Fatal(err)
 			}
