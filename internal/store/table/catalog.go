@@ -88,7 +88,11 @@ func load(dir string) (*state, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read table metadata: %w", err)
 		}
-		if s.meta, err = table.ParseMetadataBytes(data); err != nil {
+		err = guard(func() (err error) {
+			s.meta, err = table.ParseMetadataBytes(data)
+			return err
+		})
+		if err != nil {
 			return nil, &DamagedError{Path: path, Err: err}
 		}
 		if s.meta.Version() != formatVersion {

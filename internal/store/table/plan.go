@@ -154,7 +154,11 @@ func (f Filter) keepsManifest(m iceberg.ManifestFile) bool {
 
 // manifests reads the manifest list of a snapshot.
 func (t *Table) manifests(snap *table.Snapshot) ([]iceberg.ManifestFile, error) {
-	manifests, err := snap.Manifests(t.disk)
+	var manifests []iceberg.ManifestFile
+	err := guard(func() (err error) {
+		manifests, err = snap.Manifests(t.disk)
+		return err
+	})
 	if err != nil {
 		return nil, t.damaged(snap.ManifestList, err)
 	}
@@ -175,17 +179,42 @@ func (t *Table) files(s *state, m iceberg.ManifestFile) ([]File, error) {
 		return files, nil
 	}
 	timeID := timeColumn(s.meta)
-	for entry, err := range m.Entries(t.disk, true) {
-		if err != nil {
-			return nil, t.damaged(m.FilePath(), err)
-		}
-		file, err := t.file(entry.DataFile(), timeID)
-		if err != nil {
-			return nil, t.damaged(m.FilePath(), err)
-		}
+	err := t.entries(m, func(df iceberg.DataFile) error {
+		file, err := t.file(df, timeID)
 		files = append(files, file)
+		return err
+	})
+	return files, err
+}
+
+// entries reads a manifest: its live files, in the order in which it has them. An error of yield is one about the
+// manifest.
+func (t *Table) entries(m iceberg.ManifestFile, yield func(iceberg.DataFile) error) error {
+	err := guard(func() error {
+		for entry, err := range m.Entries(t.disk, true) {
+			if err != nil {
+				return err
+			}
+			if err := yield(entry.DataFile()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return t.damaged(m.FilePath(), err)
 	}
-	return files, nil
+	return nil
+}
+
+// guard runs a reader of Iceberg metadata, and makes an error of the panic by which the library answers some damage.
+func guard(read func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("not as Iceberg writes it: %v", p)
+		}
+	}()
+	return read()
 }
 
 // remember keeps what was read of the manifests that the table has now, and lets go of the others.
@@ -259,14 +288,15 @@ func (t *Table) dataFiles(s *state, names []string) ([]iceberg.DataFile, error) 
 			return nil, err
 		}
 		for _, m := range manifests {
-			for entry, err := range m.Entries(t.disk, true) {
-				if err != nil {
-					return nil, t.damaged(m.FilePath(), err)
-				}
-				if df := entry.DataFile(); want[df.FilePath()] {
+			err := t.entries(m, func(df iceberg.DataFile) error {
+				if want[df.FilePath()] {
 					delete(want, df.FilePath())
 					out = append(out, df)
 				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
 			}
 		}
 	}
