@@ -14,6 +14,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 	"os"
 	"slices"
 	"sync"
@@ -35,7 +36,7 @@ const (
 type Options struct {
 	// Dir is where temporary files go, made when needed; the system's temporary folder when empty.
 	Dir string
-	// InMemory is how many events are kept in memory, 3 million when 0 (about 84 MB).
+	// InMemory is how many events are kept in memory, 3 million when 0 (64 MB).
 	InMemory int
 	// Earlier, when set, is asked about every event that the set does not have, by key and eventTime in nanoseconds:
 	// [Index.Find] of what was seen before. It is called concurrently.
@@ -126,8 +127,9 @@ func (s *Set) Add(e *event.Event) (Verdict, error) {
 		}
 		v = max(v, ev)
 	}
-	sh.insert(k)
-	if sh.n >= max(1, s.opts.InMemory/shards) {
+	most := max(1, s.opts.InMemory/shards)
+	sh.insert(k, most)
+	if sh.n >= most {
 		if err := s.spill(sh); err != nil {
 			return v, err
 		}
@@ -150,10 +152,11 @@ func (s *Set) Close() error {
 	return errors.Join(errs...)
 }
 
-// Key is by what an event is known: its eventID as 128 bits, and a hash of what else makes the event. It is the same in
-// every process.
+// Key is by what an event is known: 96 bits that mix all of its eventID, and a hash of what else makes the event. It is
+// the same in every process.
 type Key struct {
-	hi, lo  uint64
+	hi      uint64 // not 0
+	lo      uint32
 	essence uint32
 }
 
@@ -162,59 +165,53 @@ func guid(s string) (Key, bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return Key{}, false
 	}
-	var w [2]uint64
-	bad := byte(0)
-	for i, at := range guidDigits {
-		d := hexDigit[s[at]]
-		bad |= d
-		w[i>>4] = w[i>>4]<<4 | uint64(d)
-	}
-	if bad > 15 {
+	a, bad1 := hexDigits(word(s, 0) | word(s, 4)<<32)
+	b, bad2 := hexDigits(word(s, 9) | word(s, 14)<<32)
+	c, bad3 := hexDigits(word(s, 19) | word(s, 24)<<32)
+	d, bad4 := hexDigits(word(s, 28) | word(s, 32)<<32)
+	if bad1|bad2|bad3|bad4 != 0 {
 		return Key{}, false
 	}
-	return spread(Key{hi: w[0], lo: w[1]}), true
+	return spread(a<<32|b, c<<32|d), true
 }
 
-// guidDigits are the places of the 32 digits of a GUID; hexDigit gives the value of a lower-case digit, 255 for others.
-var (
-	guidDigits = [32]uint8{0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 14, 15, 16, 17, 19, 20, 21, 22, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35}
-	hexDigit   = func() (t [256]uint8) {
-		for i := range t {
-			t[i] = 255
-		}
-		for i, c := range "0123456789abcdef" {
-			t[c] = uint8(i)
-		}
-		return t
-	}()
-)
+// word gives the four bytes of s at i.
+func word(s string, i int) uint64 {
+	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24
+}
 
-// spread makes made-up GUIDs with many equal digits use the whole table. It is a bijection.
-func spread(k Key) Key {
-	k.hi ^= k.lo * 0x9e3779b97f4a7c15
-	k.hi *= 0xff51afd7ed558ccd
-	k.hi ^= k.hi >> 32
-	if k.hi|k.lo == 0 {
-		k.lo = 1
-	}
-	return k
+// hexDigits gives the 32 bits that eight lower-case digits stand for, the first in the lowest byte of x. Not all are
+// digits if bad is not 0.
+func hexDigits(x uint64) (bits32, bad uint64) {
+	const each = 0x0101010101010101
+	letter := x >> 6 & each // 1 for a to f
+	low := x & (each * 0x0f)
+	bad = x&(each*0xf0) ^ each*0x30 ^ letter*0x50 // 3 before a decimal digit, 6 before a letter
+	bad |= (low + each*6 + letter*3) & (each * 0x10)
+	bad |= ^(low + each*0x0f) & (letter << 4)
+	v := bits.ReverseBytes64(low + letter*9)
+	v = (v | v>>4) & 0x00ff00ff00ff00ff
+	v = (v | v>>8) & 0x0000ffff0000ffff
+	return (v | v>>16) & 0xffffffff, bad
+}
+
+// spread makes made-up GUIDs with many equal digits use the whole table.
+func spread(hi, lo uint64) Key {
+	hi ^= lo * 0x9e3779b97f4a7c15
+	hi *= 0xff51afd7ed558ccd
+	hi ^= hi >> 32
+	return Key{hi: max(hi, 1), lo: uint32(lo ^ lo>>32)}
 }
 
 func hashed(b []byte) Key {
 	sum := sha256.Sum256(b)
-	return spread(Key{hi: binary.LittleEndian.Uint64(sum[:]), lo: binary.LittleEndian.Uint64(sum[8:])})
-}
-
-// entry is a key in a table.
-type entry struct {
-	hi, lo  uint64
-	essence uint32
+	return spread(binary.LittleEndian.Uint64(sum[:]), binary.LittleEndian.Uint64(sum[8:]))
 }
 
 // shard is an open-addressing table and the runs that were spilled from it.
 type shard struct {
 	mu    sync.Mutex // guards all
-	table []entry    // no entry has both words 0
+	table []Key      // those with hi 0 are free
 	n     int
 	runs  []*run
 	extra []Key     // unused between spills; scratch for sorting
@@ -228,8 +225,8 @@ func (s *shard) find(k Key) Verdict {
 	v := First
 	mask := uint64(len(s.table) - 1)
 	for i := k.hi & mask; ; i = (i + 1) & mask {
-		switch e := &s.table[i]; {
-		case e.hi|e.lo == 0:
+		switch e := &s.table[i&mask]; {
+		case e.hi == 0:
 			return v
 		case e.hi == k.hi && e.lo == k.lo:
 			if e.essence == k.essence {
@@ -240,25 +237,35 @@ func (s *shard) find(k Key) Verdict {
 	}
 }
 
-func (s *shard) insert(k Key) {
+// insert adds a key to a table that will hold most keys at last.
+func (s *shard) insert(k Key, most int) {
 	if s.n*4 >= len(s.table)*3 {
-		s.grow()
+		s.grow(most)
 	}
+	s.put(k)
+}
+
+func (s *shard) put(k Key) {
 	mask := uint64(len(s.table) - 1)
 	i := k.hi & mask
-	for s.table[i].hi|s.table[i].lo != 0 {
+	for s.table[i&mask].hi != 0 {
 		i = (i + 1) & mask
 	}
-	s.table[i] = entry(k)
+	s.table[i] = k
 	s.n++
 }
 
-func (s *shard) grow() {
+// grow makes the table larger in large steps, each of which moves all keys.
+func (s *shard) grow(most int) {
 	old := s.table
-	s.table, s.n = make([]entry, max(4096, 2*len(old))), 0
-	for _, e := range old {
-		if e.hi|e.lo != 0 {
-			s.insert(Key(e))
+	size := max(1024, 4*len(old))
+	if last := 1 << bits.Len(uint(most*4/3)); size > last/2 && len(old) < last {
+		size = last
+	}
+	s.table, s.n = make([]Key, size), 0
+	for _, k := range old {
+		if k.hi != 0 {
+			s.put(k)
 		}
 	}
 }
@@ -271,8 +278,8 @@ func (s *Set) spill(sh *shard) error {
 	}
 	keys := sh.extra[:0]
 	for _, e := range sh.table {
-		if e.hi|e.lo != 0 {
-			keys = append(keys, Key(e))
+		if e.hi != 0 {
+			keys = append(keys, e)
 		}
 	}
 	slices.SortFunc(keys, compare)
@@ -306,7 +313,7 @@ func compare(a, b Key) int {
 	case a.hi != b.hi:
 		return cmpUint(a.hi, b.hi)
 	case a.lo != b.lo:
-		return cmpUint(a.lo, b.lo)
+		return cmpUint(uint64(a.lo), uint64(b.lo))
 	}
 	return cmpUint(uint64(a.essence), uint64(b.essence))
 }
@@ -320,7 +327,7 @@ func cmpUint(a, b uint64) int {
 	return 0
 }
 
-// run is a sorted file of entries: hi, lo, essence, little-endian, 20 bytes each.
+// run is a sorted file of entries: hi, lo, essence, little-endian, 16 bytes each.
 type run struct {
 	file  *os.File
 	n     int
@@ -329,7 +336,7 @@ type run struct {
 }
 
 const (
-	entryBytes = 20
+	entryBytes = 16
 	blockSize  = 128
 )
 
@@ -348,8 +355,8 @@ func writeRun(dir string, keys []Key) (*run, error) {
 		}
 		r.probes(k, func(w int, bit uint64) bool { r.bloom[w] |= bit; return true })
 		binary.LittleEndian.PutUint64(e[:], k.hi)
-		binary.LittleEndian.PutUint64(e[8:], k.lo)
-		binary.LittleEndian.PutUint32(e[16:], k.essence)
+		binary.LittleEndian.PutUint32(e[8:], k.lo)
+		binary.LittleEndian.PutUint32(e[12:], k.essence)
 		buf.Write(e[:])
 	}
 	if _, err := f.Write(buf.Bytes()); err != nil {
@@ -359,7 +366,7 @@ func writeRun(dir string, keys []Key) (*run, error) {
 }
 
 func (r *run) probes(k Key, fn func(word int, bit uint64) bool) bool {
-	h, step := k.hi*0x9e3779b97f4a7c15, k.lo|1
+	h, step := k.hi*0x9e3779b97f4a7c15, k.hi>>32|uint64(k.lo)<<32|1
 	size := uint64(len(r.bloom)) * 64
 	for range 6 {
 		i := h % size
@@ -388,12 +395,12 @@ func (r *run) find(k Key) (Verdict, error) {
 		}
 		for i := range n {
 			e := buf[i*entryBytes:]
-			hi, lo := binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint64(e[8:])
+			hi, lo := binary.LittleEndian.Uint64(e), binary.LittleEndian.Uint32(e[8:])
 			switch {
 			case hi > k.hi || hi == k.hi && lo > k.lo:
 				return v, nil
 			case hi == k.hi && lo == k.lo:
-				if binary.LittleEndian.Uint32(e[16:]) == k.essence {
+				if binary.LittleEndian.Uint32(e[12:]) == k.essence {
 					return Duplicate, nil
 				}
 				v = Conflict

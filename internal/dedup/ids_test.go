@@ -1,6 +1,7 @@
 package dedup
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,7 +15,7 @@ func randomKeys(seed uint64, n int) []Key {
 	r := rand.New(rand.NewPCG(seed, 7))
 	keys := make([]Key, n)
 	for i := range keys {
-		keys[i] = Key{r.Uint64(), r.Uint64(), r.Uint32()}
+		keys[i] = Key{r.Uint64(), r.Uint32(), r.Uint32()}
 	}
 	return keys
 }
@@ -191,13 +192,49 @@ func TestKeyOf(t *testing.T) {
 		id, name string
 		want     Key
 	}{
-		{"11111111-2222-3333-4444-555555555555", "CreateAccessKey", Key{0xc5cf33d4c9ba6216, 0x4444555555555555, 0x69d4bc45}},
-		{"not a GUID", "A", Key{0x7078bd9246beae06, 0x3d7b05cf6d57fbe0, 0x4fe6e524}},
-		{"", "A", Key{0xb7d3addbe8299308, 0x2cab98900c88b209, 0}},
+		{"11111111-2222-3333-4444-555555555555", "CreateAccessKey", Key{0xc5cf33d4c9ba6216, 0x11110000, 0x69d4bc45}},
+		{"not a GUID", "A", Key{0x7078bd9246beae06, 0x502cfe2f, 0x4fe6e524}},
+		{"", "A", Key{0xb7d3addbe8299308, 0x20232a99, 0}},
 	} {
 		if got := KeyOf(ev(t, c.id, c.name)); got != c.want {
 			t.Errorf("%q %q: %#v", c.id, c.name, got)
 		}
+	}
+}
+
+// TestGUID compares with a plain reading, digit by digit.
+func TestGUID(t *testing.T) {
+	t.Parallel()
+	r := rand.New(rand.NewPCG(3, 4))
+	good := 0
+	for range 200_000 {
+		id := []byte(randomID(r))
+		if r.IntN(2) == 0 {
+			id[r.IntN(len(id))] = byte(r.Uint32())
+		}
+		var hi, lo uint64
+		ok := true
+		for i, c := range id {
+			d := bytes.IndexByte([]byte("0123456789abcdef"), c)
+			switch {
+			case i == 8 || i == 13 || i == 18 || i == 23:
+				ok = ok && c == '-'
+			case d < 0:
+				ok = false
+			default:
+				hi, lo = hi<<4|lo>>60, lo<<4|uint64(d)
+			}
+		}
+		got, gotOK := guid(string(id))
+		if gotOK != ok || ok && got != spread(hi, lo) {
+			t.Fatalf("%q: %v %v", id, got, gotOK)
+		}
+		if ok {
+			good++
+		}
+	}
+	if good < 100_000 {
+		t.Errorf("only %d were GUIDs", good)
 	}
 }
 
