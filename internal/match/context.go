@@ -12,8 +12,9 @@ import (
 // Context evaluates expressions over one event at a time. Its zero value is ready for [Context.Reset]. It owns scratch
 // memory and is not safe for concurrent use.
 type Context struct {
-	e    *event.Event
-	many bool // userIdentity is an array, so that typed fields in it may have several values
+	e     *event.Event
+	known *known // besides the pair, what decides; nil outside of a memo
+	many  bool   // userIdentity is an array, so that typed fields in it may have several values
 
 	text  []byte       // unescaped text of the value being tested
 	fold  []byte       // folded text of the same

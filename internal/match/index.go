@@ -144,12 +144,12 @@ const (
 
 // Matcher evaluates the expressions of an Index over one event at a time. It is not safe for concurrent use.
 type Matcher struct {
-	ix    *Index
-	ctx   Context
-	pairs map[pair]*found
-	last  *found // of the previous event
-	pair  *found // of this event, nil when its pair is not text
-	key   []byte
+	ix      *Index
+	ctx     Context
+	pairs   map[pair]*found
+	answers int    // in the memos of pairs
+	last    *found // of the previous event
+	key     []byte
 
 	list    []int32
 	stamp   []uint32 // of the event for which an expression was listed
@@ -171,6 +171,8 @@ type found struct {
 	watches []*watch // those of which some expression is possible
 	kept    bool     // for the events to come
 	left    []Expr   // residuals by expression, made when first needed
+	uses    int      // until there is a memo
+	memo    *memo
 }
 
 // NewMatcher makes a matcher for one goroutine.
@@ -184,11 +186,26 @@ func (m *Matcher) Context() *Context { return &m.ctx }
 // Match appends to dst the numbers of the expressions that hold for e, ascending.
 func (m *Matcher) Match(e *event.Event, dst []int) []int {
 	from := len(dst)
-	m.pair = nil
-	for _, id := range m.Candidates(e) {
+	f := m.reset(e)
+	list := m.ix.all
+	if f != nil {
+		if left, ok := m.survivors(f); ok {
+			for _, s := range left {
+				if s.expr.eval(&m.ctx) {
+					dst = append(dst, int(s.id))
+				}
+			}
+			m.list = m.list[:0]
+			m.see(f.memo.open)
+			list = m.list
+		} else {
+			list = m.candidates(f)
+		}
+	}
+	for _, id := range list {
 		x := m.ix.exprs[id]
-		if m.pair != nil {
-			x = m.pair.of(&m.ctx, id, x, len(m.ix.exprs))
+		if f != nil {
+			x = f.of(&m.ctx, id, x, len(m.ix.exprs))
 		}
 		if x.eval(&m.ctx) {
 			dst = append(dst, int(id))
@@ -203,26 +220,41 @@ func (m *Matcher) Match(e *event.Event, dst []int) []int {
 // Candidates returns the numbers of expressions among which are all that hold for e, each once, in no order. The list
 // lives until the next call.
 func (m *Matcher) Candidates(e *event.Event) []int32 {
+	f := m.reset(e)
+	if f == nil {
+		return m.ix.all
+	}
+	return m.candidates(f)
+}
+
+func (m *Matcher) candidates(f *found) []int32 {
+	m.list = append(append(m.list[:0], f.ids...), m.ix.free...)
+	m.see(f.watches)
+	return m.list
+}
+
+// see lists the expressions whose guards pass.
+func (m *Matcher) see(watches []*watch) {
+	if len(watches) > 0 {
+		m.stampAnew()
+	}
+	for _, w := range watches {
+		w.see(m)
+	}
+}
+
+// reset makes e the event, and gives what its pair leaves possible: nil when its pair is not text.
+func (m *Matcher) reset(e *event.Event) *found {
 	m.ctx.Reset(e)
 	p := pair{}
 	var ok bool
 	if p.source, p.hasSource, ok = pairText(e, event.EventSource); !ok {
-		return m.ix.all
+		return nil
 	}
 	if p.name, p.hasName, ok = pairText(e, event.EventName); !ok {
-		return m.ix.all
+		return nil
 	}
-	f := m.possible(p)
-	m.pair = f
-	m.list = append(m.list[:0], f.ids...)
-	m.list = append(m.list, m.ix.free...)
-	if len(f.watches) > 0 {
-		m.stampAnew()
-		for _, w := range f.watches {
-			w.see(m)
-		}
-	}
-	return m.list
+	return m.possible(p)
 }
 
 // pairText gives a typed field's text and whether there is one; false as last answer when it is something else than a

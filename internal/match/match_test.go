@@ -419,7 +419,7 @@ func TestIndexEqualsEvaluation(t *testing.T) {
 		ix := NewIndex(xs)
 		m := ix.NewMatcher()
 		var c Context
-		for range 100 {
+		for range 300 {
 			text := w.event()
 			e := parseEvent(t, text)
 			c.Reset(e)

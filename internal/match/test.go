@@ -80,7 +80,7 @@ func (l *leaf) onPair() bool {
 }
 
 func (l *leaf) decide(c *Context) verdict {
-	if !l.onPair() {
+	if !c.decides(l.place, kindOnly(l.test)) {
 		return perhaps
 	}
 	return verdictOf(l.eval(c))
@@ -294,8 +294,7 @@ func (x *exists) eval(c *Context) bool {
 }
 
 func (x *exists) decide(c *Context) verdict {
-	l := leaf{place: x.place}
-	if !l.onPair() {
+	if !c.decides(x.place, true) {
 		return perhaps
 	}
 	return verdictOf(x.eval(c))
