@@ -55,12 +55,13 @@ func (f *reportFlags) options(e *env, command string) report.Options {
 
 func (e *env) hunt() *cobra.Command {
 	var in inputFlags
+	var kept storeFlags
 	var rules ruleFlags
 	var show reportFlags
 	var failOn, minLevel, explain, actor, ledgerOut string
 	formats := report.Formats[:]
 	c := &cobra.Command{
-		Use:   "hunt PATH…",
+		Use:   "hunt PATH…|--store DIR",
 		Short: "Read logs and tell what happened in them",
 		Long: `Hunt reads CloudTrail logs from files, folders, zip and tar archives, standard input (-) and buckets
 (s3://bucket/prefix), in every shape in which records travel, runs the built-in rules and yours over them, and prints one
@@ -68,11 +69,12 @@ screen: what was found, by whom, where and when, and whether everything was read
 
   spoor hunt ./logs
   spoor hunt s3://trail-bucket/AWSLogs --since 7d --region eu-central-1
+  spoor hunt --store ./store --since 30d            what a store has (spoor store ingest), and PATHs beside it
   aws s3 cp s3://bucket/key.json.gz - | spoor hunt -
   spoor hunt ./logs --rules ./my-rules --fail-on high --format sarif --out spoor.sarif
   spoor hunt ./logs --explain 4f1c2a9be0d35a77      the rule, why, what to check, the record
   spoor hunt ./logs --actor ana                     the timeline of one actor` + exitCodesHelp,
-		Args: minArgs(1, "a file, folder, archive, bucket or - to read", "spoor hunt ./logs"),
+		Args: kept.orArgs("spoor hunt ./logs"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := show.check(formats); err != nil {
 				return err
@@ -96,13 +98,13 @@ screen: what was found, by whom, where and when, and whether everything was read
 			if err != nil {
 				return err
 			}
-			opts, done, err := in.intake(ctx, e, args)
+			opts, earlier, done, err := kept.intake(ctx, e, &in, args, nil)
 			if err != nil {
 				return err
 			}
 			stop := in.progress(e, opts.Progress)
 			res, err := hunt.Run(ctx, hunt.Options{Intake: opts, Rules: set, TempDir: in.tempDir, Actor: actor, KeepDuplicates: in.keepDuplicates,
-				Version: readVersion().Version, Now: time.Now().UTC()})
+				Earlier: earlier, Version: readVersion().Version, Now: time.Now().UTC()})
 			stop()
 			if err = errors.Join(err, done()); err != nil {
 				return err
@@ -120,7 +122,7 @@ screen: what was found, by whom, where and when, and whether everything was read
 			if least > detect.Informational {
 				res.Findings = slices.DeleteFunc(res.Findings, func(f detect.Finding) bool { return f.Level < least })
 			}
-			ro := show.options(e, strings.Join(append([]string{"spoor hunt"}, quoteAll(args)...), " "))
+			ro := show.options(e, strings.Join(append([]string{"spoor hunt"}, quoteAll(append(kept.args(), args...))...), " "))
 			ro.ExitCode = e.exit
 			return e.write(show.out, func(w io.Writer) error {
 				switch {
@@ -134,6 +136,7 @@ screen: what was found, by whom, where and when, and whether everything was read
 		},
 	}
 	in.add(c)
+	kept.add(c)
 	rules.add(c)
 	show.add(c, formats)
 	fl := c.Flags()
@@ -150,7 +153,7 @@ func huntExit(res *hunt.Result, fail detect.Level) int {
 	switch {
 	case !res.Ledger.Balanced:
 		return ExitFailure
-	case !res.Ledger.Complete() || res.Ledger.Records.Seen == 0:
+	case !res.Ledger.Complete() || res.Ledger.Empty():
 		return ExitIncomplete
 	}
 	if fail >= 0 {
@@ -222,29 +225,31 @@ func quoteAll(args []string) []string {
 
 func (e *env) stats() *cobra.Command {
 	var in inputFlags
+	var kept storeFlags
 	var show reportFlags
 	formats := []string{"table", "json", "csv"}
 	c := &cobra.Command{
-		Use:   "stats PATH…",
+		Use:   "stats PATH…|--store DIR",
 		Short: "Who did what, from where, how often, first and last",
 		Long: `Stats reads logs and prints the most frequent actors, calls, addresses, user agents, errors, access keys, accounts and
 Regions, each with its first and last event.
 
   spoor stats ./logs
   spoor stats ./logs --since 24h --limit 30
+  spoor stats --store ./store --account 111122223333
   spoor stats ./logs --format csv --out stats.csv` + exitCodesHelp,
-		Args: minArgs(1, "a file, folder, archive, bucket or - to read", "spoor stats ./logs"),
+		Args: kept.orArgs("spoor stats ./logs"),
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := show.check(formats); err != nil {
 				return err
 			}
-			opts, done, err := in.intake(c.Context(), e, args)
+			opts, earlier, done, err := kept.intake(c.Context(), e, &in, args, nil)
 			if err != nil {
 				return err
 			}
 			stop := in.progress(e, opts.Progress)
 			res, err := hunt.Run(c.Context(), hunt.Options{Intake: opts, TempDir: in.tempDir, KeepDuplicates: in.keepDuplicates,
-				Version: readVersion().Version, Now: time.Now().UTC()})
+				Earlier: earlier, Version: readVersion().Version, Now: time.Now().UTC()})
 			stop()
 			if err = errors.Join(err, done()); err != nil {
 				return err
@@ -262,6 +267,7 @@ Regions, each with its first and last event.
 		},
 	}
 	in.add(c)
+	kept.add(c)
 	show.add(c, formats)
 	return c
 }

@@ -10,6 +10,7 @@ import (
 	"spoor/internal/event"
 	"spoor/internal/match"
 	"spoor/internal/match/sigma"
+	"spoor/internal/store/segment"
 )
 
 // query is what spoor search looks for: terms anywhere in the event and tests of fields, all of which must hold.
@@ -164,3 +165,6 @@ func containsFold(b, needle []byte) bool {
 	}
 	return false
 }
+
+// wanted says what of a store can hold the terms.
+func wanted([]string) (*segment.Rows, error) { return nil, nil }

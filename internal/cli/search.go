@@ -26,11 +26,12 @@ const sortedBytes = 128 << 20
 
 func (e *env) search() *cobra.Command {
 	var in inputFlags
+	var kept storeFlags
 	var format, inFlag string
 	var limit int
 	var count bool
 	c := &cobra.Command{
-		Use:   "search TERM… PATH…",
+		Use:   "search TERM… PATH…|--store DIR",
 		Short: "Find events by text or field",
 		Long: `Search prints the events in which every term holds, in the order of time. A term is text, found anywhere in an event,
 or a test of a field; case does not matter, * and ? are wildcards, and Sigma's modifiers work:
@@ -39,6 +40,7 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
   spoor search eventName=Create* errorCode!=AccessDenied ./logs
   spoor search 'userIdentity.arn|endswith=/ana' 'sourceIPAddress|cidr=198.51.100.0/24' s3://bucket/prefix
   spoor search 'requestParameters.bucketName~^prod-' ./logs --format raw | jq .requestParameters
+  spoor search eventID=4f1c2a9b-… --store ./store   a store reads only where that can be
   spoor search ec2 -- ./ec2                         what stands behind -- is read` + strings.Replace(exitCodesHelp, "findings at or above --fail-on (or: no match, a failed test)", "no match", 1),
 		Args: minArgs(1, "something to look for and where", "spoor search eventName=StopLogging ./logs"),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -49,20 +51,24 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			if len(terms) == 0 {
 				return usagef("nothing to look for: all of %q are inputs; put terms before -- and inputs behind it", args)
 			}
-			if len(inputs) == 0 {
+			if len(inputs) == 0 && kept.dir == "" {
 				return usagef("nowhere to look: %q is neither a file, a folder, s3:// nor -", args[len(args)-1])
 			}
 			if format != "line" && format != "raw" && format != "jsonl" {
 				return usagef("--format %q: want line, raw or jsonl", format)
 			}
-			opts, done, err := in.intake(c.Context(), e, inputs)
+			want, err := wanted(terms)
+			if err != nil {
+				return err
+			}
+			opts, earlier, done, err := kept.intake(c.Context(), e, &in, inputs, want)
 			if err != nil {
 				return err
 			}
 			s := &searcher{limit: limit, count: count, raw: format != "line", out: bufio.NewWriterSize(e.stdout, 64<<10)}
 			opts.Ledger = ledger.New()
 			if !in.keepDuplicates {
-				seen := dedup.New(dedup.Options{Dir: in.tempDir})
+				seen := dedup.New(dedup.Options{Dir: in.tempDir, Earlier: earlier})
 				defer func() { _ = seen.Close() }() // temporary files only
 				opts.Seen = seen
 			}
@@ -91,7 +97,7 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			case !rep.Balanced:
 				e.exit = ExitFailure
 				fmt.Fprintf(e.stderr, "spoor: the ledger does not balance: %s\n", strings.Join(rep.Problems, "; "))
-			case !rep.Complete() || rep.Records.Seen == 0:
+			case !rep.Complete() || rep.Empty():
 				e.exit = ExitIncomplete
 				fmt.Fprintf(e.stderr, "spoor: input incomplete: %s read, %s failed, %s rejected; spoor hunt shows which\n",
 					plural(rep.Records.Kept, "event"), plural(rep.Objects.Failed, "object"), plural(rep.Records.Rejected, "record"))
@@ -102,6 +108,7 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 		},
 	}
 	in.add(c)
+	kept.add(c)
 	fl := c.Flags()
 	fl.StringVar(&format, "format", "line", "line, or raw: the records as they came, one a line")
 	fl.StringVar(&inFlag, "in", "", "a `path` to read, in place of the last arguments")

@@ -32,8 +32,10 @@ type Options struct {
 	Actor string
 	// KeepDuplicates counts an event as often as it is read.
 	KeepDuplicates bool
-	Version        string    // of the program, for the result
-	Now            time.Time // when the run starts, for the result
+	// Earlier, when set, knows events that are read from sources which have every event once, for [dedup.Options].
+	Earlier func(dedup.Key, int64) (dedup.Verdict, error)
+	Version string    // of the program, for the result
+	Now     time.Time // when the run starts, for the result
 }
 
 // TimelineCap bounds the events of a timeline. The earliest are kept.
@@ -49,7 +51,7 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 	led := ledger.New()
 	opts.Intake.Ledger = led
 	if !opts.KeepDuplicates {
-		seen := dedup.New(dedup.Options{Dir: opts.TempDir})
+		seen := dedup.New(dedup.Options{Dir: opts.TempDir, Earlier: opts.Earlier})
 		defer func() { err = errors.Join(err, seen.Close()) }()
 		opts.Intake.Seen = seen
 	}

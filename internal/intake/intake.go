@@ -273,6 +273,9 @@ func (r *run) object(ctx context.Context, j job) error {
 // read reads one object or its members, counted by led, and tells whether nothing of it is missing. It returns only the
 // error that must end the run.
 func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, _ error) {
+	if src, ok := j.src.(Records); ok {
+		return r.records(ctx, src, j.obj, led)
+	}
 	whole = true
 	settled := false
 	var fatal error
@@ -392,6 +395,7 @@ type sink struct {
 	n     int64 // events since the progress was last told
 
 	filtered bool // some event was not wanted
+	distinct bool // no event was seen before
 }
 
 func (s *sink) begin() *ledger.Tally {
@@ -422,7 +426,7 @@ func (s *sink) Event(e *event.Event) error {
 		t.Record(account, region, e.Time, ledger.Filtered)
 		return nil
 	}
-	if opts.Seen != nil {
+	if opts.Seen != nil && !s.distinct {
 		switch v, err := opts.Seen.Add(e); {
 		case err != nil:
 			s.fatal = err

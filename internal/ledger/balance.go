@@ -22,6 +22,9 @@ func (l *Ledger) Report() *Report {
 		Skipped: l.skipped.list(), Notes: l.notes.list(), Failures: l.failures.list(), Rejects: l.rejects.list(),
 		Cells: make([]Cell, 0, len(l.cells)),
 	}
+	if len(l.pruned.n) > 0 {
+		r.Pruned = l.pruned.list()
+	}
 	for key, c := range l.cells {
 		out := Cell{Account: key.account, Region: key.region, Objects: c.objects, Records: Records{
 			Kept: c.records[Kept], Duplicate: c.records[Duplicate], Filtered: c.records[Filtered], Rejected: c.records[rejected], Other: c.records[Other],
@@ -125,6 +128,9 @@ func Merge(reports ...*Report) *Report {
 		out.Bytes.Expanded += r.Bytes.Expanded
 		out.Skipped = mergeReasons(out.Skipped, r.Skipped)
 		out.Notes = mergeReasons(out.Notes, r.Notes)
+		if len(r.Pruned) > 0 {
+			out.Pruned = mergeReasons(out.Pruned, r.Pruned)
+		}
 		for _, f := range r.Failures {
 			failures.add(f)
 		}

@@ -57,6 +57,7 @@ type Ledger struct {
 	cellCap  int
 	skipped  reasons
 	notes    reasons
+	pruned   reasons
 	failures bounded[Failure]
 	rejects  bounded[Reject]
 	rejected int64 // calls of Reject
@@ -100,6 +101,9 @@ func (l *Ledger) Skip(obj source.Object, reason string) {
 	l.objects.Skipped++
 	l.cellOf(obj.Place).objects.Skipped++
 	l.skipped.add(reason, 1)
+	if obj.Records > 0 {
+		l.pruned.add(reason, obj.Records)
+	}
 }
 
 // Object begins an object that is read; its Close settles it.
@@ -173,6 +177,7 @@ type Tally struct {
 	seen     int64
 	expanded int64
 	notes    reasons
+	pruned   reasons
 }
 
 // tallyCell is a cell of a tally.
@@ -261,6 +266,9 @@ func (t *Tally) Expanded(n int64) { t.expanded += n }
 // Note counts something odd about what was read all the same.
 func (t *Tally) Note(reason string) { t.notes.add(reason, 1) }
 
+// Pruned counts records of the object that were not read, for a reason.
+func (t *Tally) Pruned(reason string, n int64) { t.pruned.add(reason, n) }
+
 // Reject counts a record, or a stretch of a file, that could not be read: length bytes from offset in the decompressed
 // object. It is placed by the object's key, as it tells nothing of its own.
 func (t *Tally) Reject(offset, length int64, reason string) {
@@ -299,6 +307,9 @@ func (l *Ledger) settle(t *Tally) {
 	l.bytes.Expanded += t.expanded
 	for reason, n := range t.notes.n {
 		l.notes.add(reason, n)
+	}
+	for reason, n := range t.pruned.n {
+		l.pruned.add(reason, n)
 	}
 	if len(l.free) < freeCap { // only the map is used again: a tally kept by mistake must not count for another object
 		l.free = append(l.free, t.cells)

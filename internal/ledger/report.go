@@ -16,7 +16,10 @@ type Report struct {
 	Failures []Failure     `json:"failures"`       // objects that could not be read whole, at most FailureCap, by name
 	Rejects  []Reject      `json:"rejects"`        // records that could not be read, at most RejectCap, by object and offset
 	Notes    []ReasonCount `json:"notes"`          // odd but read: invalid UTF-8 replaced, eventID reused with other content, …
-	Cells    []Cell        `json:"cells"`          // by account, Region, hour
+	// Pruned counts the records that were not read, as the source knew without that they are not wanted, by reason. They are
+	// not among Records.
+	Pruned   []ReasonCount `json:"pruned,omitempty"`
+	Cells    []Cell        `json:"cells"` // by account, Region, hour
 	Balanced bool          `json:"balanced"`
 	Problems []string      `json:"problems,omitempty"` // which identity does not hold
 }
@@ -25,6 +28,9 @@ type Report struct {
 func (r *Report) Complete() bool {
 	return r.Objects.Failed == 0 && r.Records.Rejected == 0
 }
+
+// Empty reports whether no record was met: neither read nor known well enough to be left out.
+func (r *Report) Empty() bool { return r.Records.Seen == 0 && len(r.Pruned) == 0 }
 
 // Objects counts files and bucket objects; members of archives count as objects of their own, the archive as read.
 type Objects struct {

@@ -179,6 +179,9 @@ func (p *printer) ledger(l *ledger.Report) {
 	if len(l.Skipped) > 0 {
 		p.field("Skipped", reasons(l.Skipped, 3))
 	}
+	if len(l.Pruned) > 0 {
+		p.field("Not read", plural(total(l.Pruned), "record")+" of the store: "+reasons(l.Pruned, 3))
+	}
 	const show = 3
 	for i, f := range l.Failures {
 		if i == show {

@@ -346,10 +346,14 @@ func completeness(l *ledger.Report) (string, state) {
 		return "There is no ledger: what was read is not known.", unbalanced
 	case !l.Balanced:
 		return "The ledger does not balance, so no count of this report can be trusted: " + list(l.Problems, 3) + ".", unbalanced
-	case l.Complete() && l.Records.Seen == 0:
+	case l.Complete() && l.Empty():
 		return fmt.Sprintf("No CloudTrail record was found: %s listed, %s read, %s skipped.", plural(l.Objects.Listed, "file"), number(l.Objects.Read), number(l.Objects.Skipped)), incomplete
 	case l.Complete():
-		return fmt.Sprintf("Everything that was listed was read: %s, %s.", plural(l.Objects.Read, "file"), plural(l.Records.Seen, "record")), whole
+		text := fmt.Sprintf("Everything that was listed was read: %s, %s.", plural(l.Objects.Read, "file"), plural(l.Records.Seen, "record"))
+		if n := total(l.Pruned); n > 0 {
+			text += fmt.Sprintf(" The store left out %s unread that cannot be asked for.", plural(n, "record"))
+		}
+		return text, whole
 	}
 	var parts []string
 	if n := l.Objects.Failed; n > 0 {
@@ -363,4 +367,11 @@ func completeness(l *ledger.Report) (string, state) {
 		parts = append(parts, fmt.Sprintf("%s of %s records %s", number(n), number(l.Records.Seen), verb))
 	}
 	return "The input is incomplete: " + strings.Join(parts, ", and ") + ". What they hold is missing here.", incomplete
+}
+
+func total(rs []ledger.ReasonCount) (n int64) {
+	for _, r := range rs {
+		n += r.Count
+	}
+	return n
 }

@@ -19,6 +19,8 @@ type Object struct {
 	Modified time.Time
 	ETag     string // as the bucket lists it, or ""
 	Place    Place
+	// Records is how many records it holds, where the source knows that before it is read, else 0.
+	Records int64
 
 	// Archive is the name of the archive that this is a member of, or "". Bytes of a member are bytes of its archive too.
 	Archive string

@@ -6,7 +6,6 @@ import (
 	"io"
 	"time"
 
-	"spoor/internal/source"
 	"spoor/internal/store/segment"
 	"spoor/internal/store/table"
 )
@@ -51,58 +50,6 @@ func (s *Store) Plan(ctx context.Context, f Filter) (*Plan, error) {
 	out.Files = good
 	return out, nil
 }
-
-// Source gives the records of a store as files of logs, so that everything that reads logs reads stores. A damaged file
-// is an object that cannot be read, which the ledger of the reader names. Objects are data files, with their path as
-// name; what the selection asks for by time is left out by file and, within files, by row group.
-func (s *Store) Source(f Filter) source.Source { return &storeSource{s, f} }
-
-type storeSource struct {
-	s *Store
-	f Filter
-}
-
-// List implements [source.Source].
-func (src *storeSource) List(ctx context.Context, sel source.Selection, visit func(source.Object, string) error) error {
-	tf := table.Filter{Since: later(src.f.Since, sel.Since), Until: earlier(src.f.Until, sel.Until)}
-	if src.f.Hold != "" {
-		tf.Tag = holdPrefix + src.f.Hold
-	}
-	p, err := src.s.table.Plan(ctx, tf)
-	if err != nil {
-		return fmt.Errorf("list the files of %s: %w", src.s.dir, err)
-	}
-	for _, file := range p.Files {
-		obj := source.Object{Name: file.Path, Size: file.Bytes, Within: &source.Selection{Since: tf.Since, Until: tf.Until}}
-		if what := looks(file); what != "" {
-			obj.Err = fmt.Errorf("damaged: %s; it held %d events of %s", what, file.Rows, dayName(file))
-		}
-		if err := visit(obj, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Open implements [source.Source]. The text is that of a log file.
-func (src *storeSource) Open(ctx context.Context, obj source.Object, read func(source.Object, io.Reader) error) error {
-	if obj.Err != nil {
-		return obj.Err
-	}
-	var since, until time.Time
-	if obj.Within != nil {
-		since, until = obj.Within.Since, obj.Within.Until
-	}
-	r, err := segment.Open(ctx, obj.Name, since, until)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return read(obj, &logText{rows: r})
-}
-
-// Parallel implements [source.Source].
-func (src *storeSource) Parallel() int { return 0 }
 
 // logText reads rows as the text of a log file.
 type logText struct {

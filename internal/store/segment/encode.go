@@ -73,6 +73,8 @@ type encoder struct {
 	valid bool // the record is UTF-8
 	// head and tail are the parts of the record that no other column has, nil when it must be kept whole.
 	head, tail []byte
+	// What readers may rely on when they leave rows of the group out by their columns.
+	traits traits
 
 	// What member collects of one JSON object: the values of its fields with from == fromMember.
 	want    []node
@@ -137,7 +139,7 @@ func (x *encoder) reset() {
 		}
 		l.def, l.rep, l.bytes, l.longs, l.days, l.bools = l.def[:0], l.rep[:0], l.bytes[:0], l.longs[:0], l.days[:0], l.bools[:0]
 	}
-	x.row = nil
+	x.row, x.traits = nil, allTraits
 }
 
 // add appends a row. The leaves point into it until reset.
@@ -147,6 +149,7 @@ func (x *encoder) add(r *row) {
 	if x.valid {
 		x.head, x.tail = split(&r.ev)
 	}
+	x.traits &= traitsOf(&r.ev, x.valid)
 	for i := range x.nodes {
 		x.node(&x.nodes[i], event.Value{}, 0)
 	}
@@ -225,6 +228,9 @@ func (x *encoder) node(n *node, v event.Value, rep int16) {
 	}
 	switch n.Type {
 	case Text:
+		if k := v.Kind(); n.from == fromField && (k == event.Number || k >= event.Object) {
+			x.traits &^= plainTexts
+		}
 		switch v.Kind() {
 		case event.String, event.Number, event.True, event.False:
 			x.bytes(n, bytesOf(v.Text()), rep, x.valid)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/parquet/file"
@@ -32,7 +33,8 @@ type segmentFile struct {
 	file        *os.File
 	out         *buffered
 	pq          *file.Writer
-	first, last row // of which only the time is looked at
+	first, last row      // of which only the time is looked at
+	groups      []string // traits of the row groups
 }
 
 // sameFile reports whether two rows may lie in one file: they are of one day, and both have a time or none.
@@ -77,6 +79,7 @@ func (o *output) write(ctx context.Context, rows []*row) error {
 	if err := o.enc.write(c.pq); err != nil {
 		return fmt.Errorf("write %s: %w", c.seg.Path, err)
 	}
+	c.groups = append(c.groups, o.enc.traits.String())
 	c.seg.Rows += int64(len(rows))
 	c.last.ev.Time = rows[len(rows)-1].ev.Time
 	return nil
@@ -132,6 +135,9 @@ func (o *output) finish() error {
 		return nil
 	}
 	fail := func(err error) error { return fmt.Errorf("finish %s: %w", c.seg.Path, err) }
+	if err := c.pq.AppendKeyValueMetadata(traitsKey, strings.Join(c.groups, ",")); err != nil {
+		return fail(err)
+	}
 	if err := c.pq.Close(); err != nil {
 		return fail(err)
 	}

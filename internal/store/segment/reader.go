@@ -53,6 +53,9 @@ type Reader struct {
 	tail, raw, rawBytes, object                     texts
 	times, offsets                                  longs
 	columns                                         []column
+
+	sel   *selection        // nil for everything
+	names map[string]string // of objects, each once
 }
 
 // column is a cursor over one leaf of a row group.
@@ -163,7 +166,13 @@ func (r *Reader) Next() (rec *Record, err error) {
 				return nil, err
 			}
 		}
+		if r.sel != nil && !r.sel.wanted(r) {
+			continue
+		}
 		if t := &r.times; t.ok && (r.since != 0 && t.val < r.since || r.until != 0 && t.val >= r.until) {
+			if r.sel != nil {
+				r.sel.left[r.sel.outside]++
+			}
 			continue
 		}
 		return r.record()
@@ -183,9 +192,25 @@ func (r *Reader) record() (*Record, error) {
 	r.rec.Raw = r.buf
 	r.rec.Offset = r.offsets.val
 	if string(r.object.val) != r.rec.File {
-		r.rec.File = string(r.object.val)
+		r.rec.File = r.nameOf(r.object.val)
 	}
 	return &r.rec, nil
+}
+
+// namesKept is how many names of objects are remembered: rows are in the order of time, so that the same ones come again
+// and again.
+const namesKept = 4096
+
+func (r *Reader) nameOf(b []byte) string {
+	name, ok := r.names[string(b)]
+	if !ok {
+		if r.names == nil || len(r.names) >= namesKept {
+			r.names = make(map[string]string)
+		}
+		name = string(b)
+		r.names[name] = name
+	}
+	return name
 }
 
 // openGroup goes to the next row group that may have events of the time asked for.
@@ -193,10 +218,21 @@ func (r *Reader) openGroup() error {
 	i := r.group
 	r.group++
 	rg := r.pq.RowGroup(i)
+	if r.sel != nil && !r.sel.within(rg.NumRows()) {
+		return nil
+	}
 	if r.times.leaf >= 0 && (r.since != 0 || r.until != 0) {
 		// A row group either has only events with a time, or none.
 		if low, high, ok := timeBounds(rg.MetaData(), r.times.leaf); ok && (r.since != 0 && high < r.since || r.until != 0 && low >= r.until) {
+			if r.sel != nil {
+				r.sel.left[r.sel.outside] += rg.NumRows()
+			}
 			return nil
+		}
+	}
+	if r.sel != nil {
+		if some, err := r.pick(i, rg); err != nil || !some {
+			return err
 		}
 	}
 	for _, c := range r.columns {
@@ -213,6 +249,11 @@ func (r *Reader) Close() error {
 	var errs []error
 	for _, c := range r.columns {
 		errs = append(errs, c.close())
+	}
+	if r.sel != nil {
+		for _, c := range r.sel.columns {
+			errs = append(errs, c.close())
+		}
 	}
 	return errors.Join(append(errs, r.pq.Close())...)
 }

@@ -36,7 +36,8 @@ type Filter struct {
 	Tag string
 }
 
-func (f Filter) keeps(file File) bool {
+// Keeps reports whether the file may have events of the filter's range.
+func (f Filter) Keeps(file File) bool {
 	if file.MinTime.IsZero() {
 		return true
 	}
@@ -122,7 +123,7 @@ func (t *Table) plan(ctx context.Context, s *state, f Filter) (Plan, error) {
 		}
 		read[m.FilePath()] = files
 		for _, file := range files {
-			if f.keeps(file) && !seen[file.Name] {
+			if f.Keeps(file) && !seen[file.Name] {
 				seen[file.Name] = true
 				plan.Files = append(plan.Files, file)
 			}
