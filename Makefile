@@ -1,5 +1,5 @@
-# spoor: the commands of the README. `make run` needs Go and a C compiler; `make test` needs Go with a C compiler for the
-# race detector. Both fetch Go modules and nothing else.
+# spoor: the commands of the README. `make run` needs Go and a C compiler, and fetches Go modules and nothing else;
+# `make test` needs the same, and fetches an engine of others from npm too, where it can.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -7,7 +7,10 @@ LDFLAGS := -s -w -X spoor/internal/cli.version=$(VERSION) -X spoor/internal/cli.
 SAMPLE  := out/sample
 EVENTS  ?= 100000
 
-.PHONY: run build test lint bench bench-noise fuzz faults clean
+# Where the ClickHouse engine is that a test reads stores with.
+CHDB    := out/chdb
+
+.PHONY: run build test lint chdb bench bench-noise fuzz faults clean
 
 ## run: build, make a sample organisation's logs, hunt in them, print the report
 run: build
@@ -21,7 +24,7 @@ build:
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
-test: lint
+test: lint chdb
 	go test -race -timeout 30m ./...
 
 ## lint: what must hold before tests are worth running
@@ -29,6 +32,17 @@ lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
 	go vet ./...
 	go tool staticcheck ./...
+
+## chdb: the ClickHouse engine of npm, in a folder of its own (550 MB), with which a test reads stores. Where it cannot be had
+## the test skips, and says so; where CI is set that is a failure
+chdb:
+	@if ! cmp -s test/interop/chdb/package.json $(CHDB)/installed.json; then \
+	  rm -rf $(CHDB) && mkdir -p $(CHDB) && cp test/interop/chdb/package.json $(CHDB)/ && \
+	  echo "Installing the ClickHouse engine in $(CHDB) …" && \
+	  (cd $(CHDB) && npm install --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1) && \
+	  cp test/interop/chdb/package.json $(CHDB)/installed.json || \
+	  { echo "The ClickHouse engine cannot be installed."; [ -z "$$CI" ]; }; \
+	fi
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about half an hour; BENCH='-quick' for a look)
 bench: build
