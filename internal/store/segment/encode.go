@@ -84,6 +84,7 @@ type encoder struct {
 }
 
 func newEncoder() *encoder {
+	useCodec()
 	x := &encoder{}
 	var leaves int
 	x.nodes, leaves = nodesOf(Columns(), 0, 0)

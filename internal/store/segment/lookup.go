@@ -34,6 +34,7 @@ func Lookup(name, column, value string) (out []Stretch, err error) {
 	if err != nil {
 		return nil, err
 	}
+	useCodec()
 	pq, err := file.NewParquetReader(f)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrDamaged, err), f.Close())

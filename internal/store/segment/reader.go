@@ -73,6 +73,7 @@ func Open(ctx context.Context, name string, since, until time.Time) (r *Reader, 
 	if err != nil {
 		return nil, err
 	}
+	useCodec()
 	pq, err := file.NewParquetReader(f)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%w: %w", ErrDamaged, err), f.Close())
