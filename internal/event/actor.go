@@ -370,7 +370,10 @@ func (c *ActorCache) Of(e *Event) *Actor {
 	if c.slots == nil {
 		c.seed, c.slots = maphash.MakeSeed(), make([]cachedActor, actorSlots)
 	}
-	h := maphash.Bytes(c.seed, id.raw)
+	h := e.identity
+	if h == 0 {
+		h = maphash.Bytes(c.seed, id.raw)
+	}
 	slot := &c.slots[h%actorSlots]
 	if slot.hash != h || slot.actor == nil {
 		a := e.Actor()

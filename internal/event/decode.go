@@ -116,6 +116,7 @@ type Decoder struct {
 	ascii  bool
 
 	s     scanner
+	known identities
 	ev    Event
 	inner []*Event // one for each depth of wrapping
 	tmp   [][]byte // unescaped strings, one for each depth
@@ -412,6 +413,7 @@ func (d *Decoder) more() bool {
 func (d *Decoder) scan(end int) {
 	d.s.b, d.s.reason, d.s.marks = d.buf[:end], "", nil
 	d.s.high = 0
+	d.s.known = &d.known
 	if d.marked {
 		d.s.marks = d.marks[:(end+63)/64]
 		if !d.ascii {

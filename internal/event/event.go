@@ -22,7 +22,8 @@ type Event struct {
 	Again bool
 
 	spans     [NumFields]span
-	irregular bool // some key stands for a typed field but is not written as in Fields
+	identity  uint64 // a hash of userIdentity that its decoder took, 0 for none
+	irregular bool   // some key stands for a typed field but is not written as in Fields
 }
 
 // span is where a typed value lies in Raw: offset, then length, kind and escape flag packed.
@@ -144,6 +145,7 @@ func (e *Event) Reset(raw []byte) error {
 func (e *Event) read(s *scanner, start int) int {
 	e.spans = [NumFields]span{}
 	e.irregular = false
+	e.identity = 0
 	e.Time = 0
 	if start >= len(s.b) {
 		return s.fail(start, reasonEnd)
@@ -302,7 +304,9 @@ func (r *reader) object(i int, p place) int {
 			}
 		case '{':
 			kind = Object
-			if in := inside(f); in != inOther {
+			if f == UserIdentity && s.known != nil && s.marks != nil {
+				i = r.identity(i)
+			} else if in := inside(f); in != inOther {
 				i = r.object(i, in)
 			} else {
 				i = s.container(i)
@@ -349,8 +353,29 @@ func (r *reader) object(i int, p place) int {
 	}
 }
 
+// identity is object for userIdentity, by what is known of earlier ones.
+func (r *reader) identity(i int) int {
+	s, e := r.s, r.e
+	slot := s.known.slot(s.b[i:])
+	if slot == nil {
+		return r.object(i, inIdentity)
+	}
+	if n := slot.take(s.known, e, s.b[i:], i-r.base); n > 0 {
+		return i + n
+	}
+	before := e.irregular
+	e.irregular = false
+	end := r.object(i, inIdentity)
+	if end > 0 {
+		slot.keep(s.known, e, s.b[i:end], i-r.base, e.irregular)
+	}
+	e.irregular = e.irregular || before
+	return end
+}
+
 // forget clears what was read inside a typed object, because its key occurs again.
 func (r *reader) forget(f Field) {
+	r.e.identity = 0
 	prefix := Fields[f].Path + "."
 	for g := range Field(NumFields) {
 		if strings.HasPrefix(Fields[g].Path, prefix) {

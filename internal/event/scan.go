@@ -27,6 +27,8 @@ type scanner struct {
 	high uint64
 	// marks, when set, has a bit for each byte of b at which a string may end: see markStops.
 	marks []uint64
+	// known, when set together with marks, remembers userIdentity objects.
+	known *identities
 }
 
 const reasonEnd = "unexpected end of JSON"
