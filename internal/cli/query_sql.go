@@ -34,6 +34,7 @@ type queryFlags struct {
 	params                 []string
 	list, show, limitGiven bool
 	limit                  int64
+	run                    func(context.Context, *duckdb.Engine) error // asked in place of SQL and the shell
 }
 
 // shownRows is how many rows a table shows unless asked for more.
@@ -411,9 +412,12 @@ func (e *env) ask(ctx context.Context, f *queryFlags, opts duckdb.Options, q *qu
 		for _, d := range engine.Damaged() {
 			e.damaged(d.File, d.Err.Error())
 		}
-		if q == nil {
+		switch {
+		case f.run != nil:
+			err = f.run(ctx, engine)
+		case q == nil:
 			err = e.shell(ctx, f, engine)
-		} else {
+		default:
 			err = e.answer(ctx, f, engine, q)
 		}
 		err = errors.Join(err, engine.Close())
