@@ -9,8 +9,11 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 
 	"spoor/internal/detect/window"
 	"spoor/internal/event"
@@ -96,12 +99,13 @@ func (l *loader) read(ctx context.Context, s Source) error {
 			if err != nil {
 				return fmt.Errorf("read rules: %w", err)
 			}
-			l.parse(s.Name, s.Path, data)
+			l.take(s.Name, l.parse(s.Path, data))
 			return nil
 		}
 		fsys = os.DirFS(s.Path)
 		show = func(name string) string { return filepath.Join(s.Path, filepath.FromSlash(name)) }
 	}
+	var found []ruleFile
 	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
 		switch {
 		case ctx.Err() != nil:
@@ -110,7 +114,7 @@ func (l *loader) read(ctx context.Context, s Source) error {
 			if name == "." {
 				return err
 			}
-			l.problem(show(name), 0, "", err.Error(), true)
+			found = append(found, ruleFile{name: name, problems: broken(show(name), err)})
 			return nil
 		case d.IsDir():
 			if name != "." && strings.HasPrefix(d.Name(), ".") {
@@ -120,13 +124,7 @@ func (l *loader) read(ctx context.Context, s Source) error {
 		case !isRuleFile(name):
 			return nil
 		}
-		data, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			l.problem(show(name), 0, "", err.Error(), true)
-			return nil
-		}
-		l.parse(s.Name, show(name), data)
-		if l.files > MaxRuleFiles {
+		if found = append(found, ruleFile{name: name}); l.files+len(found) > MaxRuleFiles {
 			return fmt.Errorf("more than %d files", MaxRuleFiles)
 		}
 		return nil
@@ -134,7 +132,43 @@ func (l *loader) read(ctx context.Context, s Source) error {
 	if err != nil {
 		return fmt.Errorf("read rules of %s: %w", cmp.Or(s.Name, s.Path), err)
 	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range found {
+		g.Go(func() error {
+			f := &found[i]
+			if len(f.problems) > 0 || ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			data, err := fs.ReadFile(fsys, f.name)
+			if err != nil {
+				f.problems = broken(show(f.name), err)
+				return nil
+			}
+			*f = l.parse(show(f.name), data)
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return fmt.Errorf("read rules of %s: %w", cmp.Or(s.Name, s.Path), err)
+	}
+	for _, f := range found {
+		l.take(s.Name, f)
+	}
 	return nil
+}
+
+// ruleFile is a file of a source and what was read from it.
+type ruleFile struct {
+	name     string
+	parsed   bool
+	docs     sigma.Documents
+	problems []sigma.Problem
+}
+
+// broken is the problem of a file that could not be read.
+func broken(file string, err error) []sigma.Problem {
+	return []sigma.Problem{{File: file, Reason: err.Error(), Fatal: true}}
 }
 
 // isRuleFile reports whether a file holds rules: YAML, but no test cases.
@@ -151,20 +185,29 @@ func (l *loader) reject(m *sigma.Meta, format string, args ...any) {
 	l.problem(m.File, m.Doc, m.Title, fmt.Sprintf(format, args...), true)
 }
 
-func (l *loader) parse(suite, file string, data []byte) {
+// parse reads the documents of a file. It is safe for concurrent use.
+func (l *loader) parse(file string, data []byte) ruleFile {
 	docs, problems := sigma.Parse(file, data, sigma.Options{Placeholders: l.opt.Placeholders, Aliases: l.opt.Aliases})
-	l.problems = append(l.problems, problems...)
+	return ruleFile{parsed: true, docs: docs, problems: problems}
+}
+
+// take adds what was read from a file of a suite.
+func (l *loader) take(suite string, f ruleFile) {
+	l.problems = append(l.problems, f.problems...)
+	if !f.parsed {
+		return
+	}
 	l.files++
-	for _, r := range docs.Rules {
+	for _, r := range f.docs.Rules {
 		l.suite[r], l.file[r] = suite, l.files
 	}
-	for _, c := range docs.Correlations {
+	for _, c := range f.docs.Correlations {
 		l.suite[c], l.file[c] = suite, l.files
 		for _, r := range c.Base {
 			l.suite[r], l.file[r] = suite, l.files
 		}
 	}
-	l.docs.Append(docs)
+	l.docs.Append(f.docs)
 }
 
 // candidate is a loaded rule or correlation while it is decided what runs.
