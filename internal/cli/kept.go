@@ -7,7 +7,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"spoor/internal/dedup"
+	"spoor/internal/event"
 	"spoor/internal/intake"
+	"spoor/internal/match"
 	"spoor/internal/source"
 	"spoor/internal/store"
 	"spoor/internal/store/segment"
@@ -65,4 +67,35 @@ func (f *storeFlags) intake(ctx context.Context, e *env, in *inputFlags, paths [
 	opts.Named = append([]string{f.dir}, opts.Named...)
 	closeInputs := done
 	return opts, src.Earlier, func() error { return errors.Join(closeInputs(), src.Close(), s.Close()) }, nil
+}
+
+// rowsFor says which events of a store some of the expressions can hold for, as far as its columns tell; nil when those tell
+// nothing. skip is the reason for leaving others out. With lookup, single values are looked up in the Bloom filters first.
+func rowsFor(xs []match.Expr, skip string, lookup bool) *segment.Rows {
+	want := &segment.Rows{}
+	var fields []event.Field
+	for _, f := range match.TestedFields(xs...) {
+		column, needle := segment.ColumnsOf(f)
+		if column == "" {
+			continue
+		}
+		fields = append(fields, f)
+		want.Columns = append(want.Columns, column)
+		if values, ok := match.Needs(match.Or(xs...), f); ok && needle != "" && lookup {
+			want.OneOf = append(want.OneOf, segment.OneOf{Column: needle, Values: values, Folded: true, Skip: skip})
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	want.Keep = func() func([][]byte) string {
+		p := match.NewPruner(xs, fields)
+		return func(texts [][]byte) string {
+			if p.Possible(texts) {
+				return ""
+			}
+			return skip
+		}
+	}
+	return want
 }

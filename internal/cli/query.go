@@ -166,5 +166,11 @@ func containsFold(b, needle []byte) bool {
 	return false
 }
 
-// wanted says what of a store can hold the terms.
-func wanted([]string) (*segment.Rows, error) { return nil, nil }
+// wanted says what of a store can hold the terms, as far as its columns tell.
+func wanted(terms []string) (*segment.Rows, error) {
+	q, err := newQuery(terms)
+	if err != nil {
+		return nil, err
+	}
+	return rowsFor([]match.Expr{q.expr}, "has not what is looked for", true), nil
+}

@@ -93,6 +93,11 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			if s.left > 0 {
 				fmt.Fprintf(e.stderr, "spoor: %d more matches; --limit -1 shows all\n", s.left)
 			}
+			if !in.quiet {
+				for _, r := range rep.Pruned {
+					fmt.Fprintf(e.stderr, "spoor: %s of the store not read: %s\n", plural(r.Count, "record"), r.Reason)
+				}
+			}
 			switch {
 			case !rep.Balanced:
 				e.exit = ExitFailure

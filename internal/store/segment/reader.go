@@ -170,7 +170,7 @@ func (r *Reader) Next() (rec *Record, err error) {
 		if r.sel != nil && !r.sel.wanted(r) {
 			continue
 		}
-		if t := &r.times; t.ok && (r.since != 0 && t.val < r.since || r.until != 0 && t.val >= r.until) {
+		if r.outside(&r.times) {
 			if r.sel != nil {
 				r.sel.left[r.sel.outside]++
 			}
@@ -255,6 +255,7 @@ func (r *Reader) Close() error {
 		for _, c := range r.sel.columns {
 			errs = append(errs, c.close())
 		}
+		errs = append(errs, r.sel.times.close())
 	}
 	return errors.Join(append(errs, r.pq.Close())...)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/metadata"
+
+	"spoor/internal/event"
 )
 
 // Rows says which rows of segments are wanted, as far as their columns tell. It may only leave out what is not wanted: in
@@ -77,6 +79,7 @@ type selection struct {
 
 	traits  []traits
 	columns []*texts
+	times   longs
 	texts   [][]byte
 	keep    func([][]byte) string
 	oneOf   []lookup
@@ -188,15 +191,32 @@ func (r *Reader) pick(i int, rg *file.RowGroupReader) (bool, error) {
 			return false, fmt.Errorf("%w: %w", ErrDamaged, err)
 		}
 	}
+	timed := r.since != 0 || r.until != 0
+	if timed {
+		s.times.leaf = r.times.leaf
+		if err := s.times.open(rg); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+	}
 	last := -1
 	for n := range int(rows) {
+		outside := false
+		if timed {
+			if err := s.times.next(); err != nil {
+				return false, err
+			}
+			outside = r.outside(&s.times)
+		}
 		for k, c := range s.columns {
 			if err := c.next(); err != nil {
 				return false, err
 			}
 			s.texts[k] = c.val
 		}
-		skip := s.keep(s.texts)
+		skip := s.outside
+		if !outside {
+			skip = s.keep(s.texts)
+		}
 		s.picked = append(s.picked, skip == "")
 		if skip == "" {
 			last = n
@@ -206,6 +226,11 @@ func (r *Reader) pick(i int, rg *file.RowGroupReader) (bool, error) {
 	}
 	s.picked = s.picked[:last+1]
 	return last >= 0, nil
+}
+
+// outside reports whether a row is outside of the time asked for.
+func (r *Reader) outside(t *longs) bool {
+	return t.ok && (r.since != 0 && t.val < r.since || r.until != 0 && t.val >= r.until)
 }
 
 // mayHave asks the Bloom filter of a row group.
@@ -243,4 +268,28 @@ func (s *selection) wanted(r *Reader) bool {
 		r.left = 0
 	}
 	return picked
+}
+
+// ColumnsOf gives the columns with exactly the texts of a typed field, for [Rows.Columns] and, if needle, for [OneOf]; "" for
+// none.
+func ColumnsOf(f event.Field) (column, needle string) {
+	var walk func(prefix string, cols []Column)
+	walk = func(prefix string, cols []Column) {
+		for i := range cols {
+			c := &cols[i]
+			switch {
+			case c.Type == Struct:
+				walk(prefix+c.Name+".", c.Fields)
+			case c.Type == Text && c.from == fromField && c.field == f:
+				if column == "" {
+					column = prefix + c.Name
+				}
+				if c.Needle {
+					needle = prefix + c.Name
+				}
+			}
+		}
+	}
+	walk("", Columns())
+	return column, needle
 }
