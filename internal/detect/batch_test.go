@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -492,5 +493,75 @@ func TestShorten(t *testing.T) {
 		if f.Events[0].Address == long || len(f.Addresses[0].Value) > maxText+32 {
 			t.Error("a long text is kept whole")
 		}
+	}
+}
+
+// Records that can be read again are not kept, and the answer is the same; what is gone by then is told.
+func TestReadAgain(t *testing.T) {
+	t.Parallel()
+	rs := rulesOf(t, rule("A", "A")+rule("B", "B")+rule("C", "C")+
+		correlationDoc("many", "event_count", "A", "  group-by: userIdentity.userName\n  condition: {gte: 4}\n")+
+		correlationDoc("then", "temporal_ordered", "A, B", "  group-by: userIdentity.userName\n"))
+	evs := events(t, randomRecs(rand.New(rand.NewPCG(3, 1)), 1500))
+	want := batchOf(t, rs, BatchOptions{}, 2, evs)
+	files := map[string]map[int64]*event.Event{}
+	for i, e := range evs {
+		e.File, e.Offset, e.Again = fmt.Sprint("file ", i%7), int64(i)*1000, true
+		if files[e.File] == nil {
+			files[e.File] = map[int64]*event.Event{}
+		}
+		files[e.File][e.Offset] = e
+	}
+	for i := range want.Findings {
+		for j := range want.Findings[i].Events {
+			ev := &want.Findings[i].Events[j]
+			ev.File, ev.Offset = fmt.Sprint("file ", ev.Offset%7), ev.Offset*1000
+		}
+	}
+	again := func(file string, at []event.Stretch, to func(int, []byte) error) error {
+		if !slices.IsSortedFunc(at, func(a, b event.Stretch) int { return int(a.Offset - b.Offset) }) {
+			t.Errorf("stretches of %s do not rise", file)
+		}
+		for i, s := range at {
+			raw := files[file][s.Offset].Raw
+			if len(raw) != s.Length {
+				t.Errorf("%d bytes are asked for at %d, where %d are", s.Length, s.Offset, len(raw))
+			}
+			text := slices.Clone(raw)
+			if err := to(i, text); err != nil {
+				return err
+			}
+			clear(text) // nothing may be kept of it
+		}
+		return nil
+	}
+	got := batchOf(t, rs, BatchOptions{Again: again}, 2, evs)
+	sameResults(t, "read again", want, got)
+
+	if len(want.Findings) < 8 {
+		t.Fatalf("only %d findings, so that hardly anything is tested", len(want.Findings))
+	}
+
+	var lost atomic.Int64
+	got = batchOf(t, rs, BatchOptions{Again: func(file string, at []event.Stretch, to func(int, []byte) error) error {
+		for i := range at { // every other one is something else by now, one file has gone
+			switch {
+			case file == "file 3":
+			case i%2 == 0:
+				if err := to(i, files[file][at[i].Offset].Raw); err != nil {
+					return err
+				}
+				continue
+			default:
+				if err := to(i, []byte(`"Records":[{`)); err != nil {
+					return err
+				}
+			}
+			lost.Add(1)
+		}
+		return nil
+	}, TempDir: t.TempDir()}, 1, evs[:1000:1000])
+	if note := fmt.Sprint(lost.Load(), " records behind correlations could not be read again: their files have changed since"); lost.Load() == 0 || !slices.Contains(got.Notes, note) {
+		t.Errorf("%d records were lost, and the notes are %q", lost.Load(), got.Notes)
 	}
 }

@@ -2,9 +2,9 @@ package detect
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"fmt"
-	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -64,7 +64,8 @@ type payloadRef struct {
 	size int
 }
 
-// append keeps a record and returns where. Of a record that is only located, what is kept is where it was read.
+// append keeps a record and returns where. Of a record that is only located, what is kept is where it was read and how
+// long it is.
 func (l *payloadLog) append(e *event.Event, located bool) (handle, error) {
 	if len(l.cur) >= payloadBlock {
 		if err := l.seal(); err != nil {
@@ -84,7 +85,8 @@ func (l *payloadLog) append(e *event.Event, located bool) (handle, error) {
 	}
 	l.cur = binary.AppendVarint(l.cur, e.Offset)
 	if located {
-		l.cur = binary.AppendUvarint(l.cur, 0) // no record is empty
+		l.cur = append(l.cur, 0) // no record is empty
+		l.cur = binary.AppendUvarint(l.cur, uint64(len(e.Raw)))
 		return h, nil
 	}
 	l.cur = binary.AppendUvarint(l.cur, uint64(len(e.Raw)))
@@ -173,8 +175,15 @@ func (l *payloadLog) block(n int, buf []byte) ([]byte, error) {
 	return out, nil
 }
 
+// stored is a record of a payloadLog.
+type stored struct {
+	file string
+	at   event.Stretch
+	raw  []byte // nil for one that was only located
+}
+
 // record reads the record at offset of a block's text. raw points into the text.
-func (l *payloadLog) record(text []byte, offset int) (file string, at int64, raw []byte, err error) {
+func (l *payloadLog) record(text []byte, offset int) (r stored, err error) {
 	ok := offset <= len(text)
 	uvarint := func(from int) (uint64, int) {
 		if !ok || from > len(text) {
@@ -202,15 +211,24 @@ func (l *payloadLog) record(text []byte, offset int) (file string, at int64, raw
 	}
 	if ok {
 		var n int
-		at, n = binary.Varint(text[next:])
+		r.at.Offset, n = binary.Varint(text[next:])
 		next += n
 		ok = n > 0
 	}
-	raw, _ = part(next)
-	if !ok {
-		return "", 0, nil, fmt.Errorf("read matching records back: no record at %d", offset)
+	raw, next := part(next)
+	if r.at.Length = len(raw); ok && len(raw) > 0 {
+		r.raw = raw
+	} else {
+		var size uint64
+		size, _ = uvarint(next)
+		ok = ok && size <= event.MaxRecordBytes
+		r.at.Length = int(size)
 	}
-	return string(name), at, raw, nil
+	if !ok {
+		return stored{}, fmt.Errorf("read matching records back: no record at %d", offset)
+	}
+	r.file = string(name)
+	return r, nil
 }
 
 // close removes the temporary file.
@@ -230,48 +248,58 @@ func (l *payloadLog) close() error {
 	return nil
 }
 
-// want is a record that is asked for and what to do with it.
+// want is a record that is asked for and what to do with it. to may be called from any goroutine, also at once with the
+// to of others. The event is valid until it returns.
 type want struct {
 	h  handle
-	to func(file string, offset int64, raw []byte) error
+	to func(e *event.Event)
 }
 
-// Again reads records of a file a second time: it calls to for each record that stands at one of the offsets, which rise.
-// What to gets is valid until it returns. Records that are not there any more are passed over.
-type Again func(file string, offsets []int64, to func(offset int64, raw []byte) error) error
+// Again reads parts of a file a second time: it calls to with the number and the text of each, in order, while they last.
+// The text is valid until to returns. What is not there any more is passed over. It is called from several goroutines.
+type Again func(file string, at []event.Stretch, to func(i int, text []byte) error) error
 
-// located are the wanted records of one file that were not kept.
-type located map[int64][]func(file string, offset int64, raw []byte) error
+// located is a wanted record that was not kept.
+type located struct {
+	at event.Stretch
+	to func(e *event.Event)
+}
 
-// fetch reads the wanted records, each block and each file once. Records that were let go are passed over. It returns how
-// many records could not be read again.
+// fetch reads the wanted records, each block and each file once, several at a time. Records that were let go are passed
+// over. It returns how many records could not be read again.
 func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) {
-	files := map[string]located{}
-	if err := fetchKept(logs, wants, files); err != nil {
-		return 0, err
-	}
-	var mu sync.Mutex // held while a record is given on, and guards lost
+	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(a.h, b.h) })
+	var mu sync.Mutex // guards files and lost
+	files := map[string][]located{}
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
+	for len(wants) > 0 {
+		n := 1
+		for n < len(wants) && wants[n].h.shard() == wants[0].h.shard() && wants[n].h.block() == wants[0].h.block() {
+			n++
+		}
+		some := wants[:n]
+		wants = wants[n:]
+		if some[0].h == noHandle {
+			continue
+		}
+		g.Go(func() error {
+			return fetchBlock(logs[some[0].h.shard()], some, func(file string, l located) {
+				mu.Lock()
+				defer mu.Unlock()
+				files[file] = append(files[file], l)
+			})
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
 	for name, records := range files {
 		g.Go(func() error {
-			var err error
-			if again != nil {
-				err = again(name, slices.Sorted(maps.Keys(records)), func(offset int64, raw []byte) error {
-					mu.Lock()
-					defer mu.Unlock()
-					for _, to := range records[offset] {
-						if err := to(name, offset, raw); err != nil {
-							return err
-						}
-					}
-					delete(records, offset)
-					return nil
-				})
-			}
+			n, err := fetchFile(name, records, again)
 			mu.Lock()
 			defer mu.Unlock()
-			lost += len(records)
+			lost += n
 			return err
 		})
 	}
@@ -281,50 +309,63 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 	return lost, nil
 }
 
-// fetchKept reads the wanted records that were kept, and notes in files where the others are.
-func fetchKept(logs []*payloadLog, wants []want, files map[string]located) error {
-	slices.SortStableFunc(wants, func(a, b want) int {
-		if a.h < b.h {
-			return -1
-		} else if a.h > b.h {
-			return 1
-		}
-		return 0
-	})
-	var text, buf []byte
-	var err error
-	shard, block := -1, -1
+// fetchBlock reads wanted records of one block, and tells where those are that were only located.
+func fetchBlock(l *payloadLog, wants []want, elsewhere func(file string, l located)) error {
+	text, err := l.block(wants[0].h.block(), nil)
+	if err != nil || text == nil {
+		return err
+	}
+	var e event.Event
+	var r stored
+	last := noHandle
 	for _, w := range wants {
-		if w.h == noHandle {
-			continue
-		}
-		l := logs[w.h.shard()]
-		if w.h.shard() != shard || w.h.block() != block {
-			shard, block = w.h.shard(), w.h.block()
-			if text, err = l.block(block, buf); err != nil {
+		if w.h != last {
+			last = w.h
+			if r, err = l.record(text, w.h.offset()); err != nil {
 				return err
 			}
-			if n := l.first + len(l.blocks); block != n && cap(text) > cap(buf) {
-				buf = text[:cap(text)]
+			if r.raw != nil {
+				if err := e.Reset(r.raw); err != nil {
+					return fmt.Errorf("read matching records back: %w", err)
+				}
+				e.File, e.Offset = r.file, r.at.Offset
 			}
 		}
-		if text == nil {
+		if r.raw == nil {
+			elsewhere(r.file, located{r.at, w.to})
 			continue
 		}
-		file, at, raw, err := l.record(text, w.h.offset())
-		if err != nil {
-			return err
-		}
-		if len(raw) == 0 {
-			if files[file] == nil {
-				files[file] = located{}
-			}
-			files[file][at] = append(files[file][at], w.to)
-			continue
-		}
-		if err := w.to(file, at, raw); err != nil {
-			return err
-		}
+		w.to(&e)
 	}
 	return nil
+}
+
+// fetchFile reads wanted records of one file again and returns how many of them are not there any more.
+func fetchFile(name string, records []located, again Again) (lost int, err error) {
+	slices.SortStableFunc(records, func(a, b located) int { return cmp.Compare(a.at.Offset, b.at.Offset) })
+	var at []event.Stretch
+	var first []int // of records, by place
+	for i, r := range records {
+		if i == 0 || r.at.Offset != records[i-1].at.Offset {
+			at, first = append(at, r.at), append(first, i)
+		}
+	}
+	first = append(first, len(records))
+	if again == nil {
+		return len(at), nil
+	}
+	lost = len(at)
+	var e event.Event
+	err = again(name, at, func(i int, text []byte) error {
+		if e.Reset(text) != nil {
+			return nil // the file has changed
+		}
+		e.File, e.Offset = name, at[i].Offset
+		for _, r := range records[first[i]:first[i+1]] {
+			r.to(&e)
+		}
+		lost--
+		return nil
+	})
+	return lost, err
 }

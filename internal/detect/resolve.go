@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"slices"
 	"strings"
+	"sync"
 
 	"spoor/internal/event"
 )
@@ -37,32 +38,25 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 	}
 	slices.SortFunc(drafts, func(a, b *draft) int { return rank(&a.Finding, &b.Finding) })
 
+	var mu sync.Mutex // guards keep, and the tallies and actors of correlations
 	keep := rawKeeper{limit: rawLimit, cut: 1 << 62}
 	var wants []want
-	var parsed event.Event
-	parse := func(file string, offset int64, raw []byte) (*event.Event, error) {
-		if err := parsed.Reset(raw); err != nil {
-			return nil, err
-		}
-		parsed.File, parsed.Offset = file, offset
-		return &parsed, nil
-	}
 	show := func(order int, d *draft, i int, rule int, h handle) {
-		wants = append(wants, want{h, func(file string, offset int64, raw []byte) error {
-			e, err := parse(file, offset, raw)
-			if err != nil {
-				return err
-			}
+		wants = append(wants, want{h, func(e *event.Event) {
 			at := order*EventCap + i
-			ev := rs.evidence(e, rule, keep.take(at))
+			mu.Lock()
+			withRaw := keep.take(at)
+			mu.Unlock()
+			ev := rs.evidence(e, rule, withRaw)
 			if d.of != nil {
 				ev.RuleID = rs.labelID(rule)
 			}
 			d.Events[i] = ev
-			if ev.Raw != nil {
+			if withRaw {
+				mu.Lock()
 				keep.hold(at, &d.Events[i])
+				mu.Unlock()
 			}
-			return nil
 		}})
 	}
 	for order, d := range drafts {
@@ -89,17 +83,14 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 		tallies[d] = t
 		for _, p := range d.of.parts {
 			done := p.Handle == d.of.done
-			wants = append(wants, want{handle(p.Handle), func(file string, offset int64, raw []byte) error {
-				e, err := parse(file, offset, raw)
-				if err != nil {
-					return err
-				}
+			wants = append(wants, want{handle(p.Handle), func(e *event.Event) {
+				mu.Lock()
+				defer mu.Unlock()
 				t.add(e)
 				if done {
 					d.Actor = e.Actor()
 					d.Actor.Session = ""
 				}
-				return nil
 			}})
 		}
 	}
