@@ -86,11 +86,11 @@ func (f *ruleFlags) load(ctx context.Context, e *env) (*detect.Ruleset, error) {
 func (e *env) rules() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "rules",
-		Short: "List, show, check and test detection rules",
+		Short: "List, show, check, test and backtest detection rules",
 		Args:  noArgs,
 		RunE:  func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(e.rulesList(), e.rulesShow(), e.rulesCheck(), e.rulesTest(), e.rulesCoverage())
+	c.AddCommand(e.rulesList(), e.rulesShow(), e.rulesCheck(), e.rulesTest(), e.rulesBacktest(), e.rulesCoverage())
 	return c
 }
 

@@ -10,16 +10,17 @@ import (
 
 // Result is what a hunt found: everything that a report shows.
 type Result struct {
-	Version  string           `json:"version"` // of the program
-	Started  time.Time        `json:"started"`
-	Elapsed  time.Duration    `json:"elapsedNanoseconds"`
-	Inputs   []string         `json:"inputs"` // as given
-	First    time.Time        `json:"first"`  // earliest and latest eventTime of the kept events
-	Last     time.Time        `json:"last"`
-	Rules    RuleCounts       `json:"rules"`
-	Findings []detect.Finding `json:"findings"` // highest level first, then count, then first; informational ones last
-	Stats    Stats            `json:"stats"`
-	Ledger   *ledger.Report   `json:"ledger"`
+	Version  string            `json:"version"` // of the program
+	Started  time.Time         `json:"started"`
+	Elapsed  time.Duration     `json:"elapsedNanoseconds"`
+	Inputs   []string          `json:"inputs"` // as given
+	First    time.Time         `json:"first"`  // earliest and latest eventTime of the kept events
+	Last     time.Time         `json:"last"`
+	Rules    RuleCounts        `json:"rules"`
+	Hits     []detect.RuleHits `json:"-"`        // of every rule that ran
+	Findings []detect.Finding  `json:"findings"` // highest level first, then count, then first; informational ones last
+	Stats    Stats             `json:"stats"`
+	Ledger   *ledger.Report    `json:"ledger"`
 	// Timeline is what the actor did that was asked for, TimelineCut how many of its later events are left out.
 	Timeline    []TimelineEntry `json:"timeline,omitempty"`
 	TimelineCut int64           `json:"timelineCut,omitempty"`
