@@ -208,14 +208,15 @@ func (s *shell) command(ctx context.Context, words []string) (quit bool, err err
 func shellColumns(ctx context.Context, engine *duckdb.Engine) ([]string, error) {
 	words := map[string]bool{}
 	for _, w := range []string{"SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "DISTINCT", "BETWEEN", "INTERVAL", "DESCRIBE", "EXPLAIN", "UNNEST", "CROSS JOIN",
-		"events", "cloudtrail_logs", "event_data_store", "count(*)", "count_if(", "json_extract_scalar(", "date_trunc(", "from_iso8601_timestamp(", "regexp_like(", "ip_in(", "array_agg(", "max_by(", "min_by(",
+		"count(*)", "count_if(", "json_extract_scalar(", "date_trunc(", "from_iso8601_timestamp(", "regexp_like(", "ip_in(", "array_agg(", "max_by(", "min_by(",
 		".help", ".tables", ".schema", ".ready", ".show", ".format", ".quit"} {
 		words[w] = true
 	}
 	for _, r := range duckdb.ReadyQueries() {
 		words[r.Name] = true
 	}
-	for _, table := range []string{"events", "cloudtrail_logs"} {
+	for _, table := range duckdb.Tables() {
+		words[table] = true
 		names, err := engine.ColumnNames(ctx, table)
 		if err != nil {
 			return nil, err

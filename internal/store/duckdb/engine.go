@@ -176,7 +176,7 @@ var namePattern = regexp.MustCompile(`^[\pL_][\pL\pN_$-]*$`)
 // tableNames are all names of all views. The views themselves lie in the schema main.
 func tableNames(extra string) ([]table, error) {
 	var out []table
-	for _, v := range []string{eventsView, athenaView, dataStoreView} {
+	for _, v := range Tables() {
 		out = append(out, table{"", v, v}, table{"main", v, v}, table{"default", v, v})
 	}
 	if extra == "" {
@@ -207,6 +207,9 @@ func viewsSQL(opts Options, tables []table) string {
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", eventsView, eventsSQL())
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", athenaView, athenaSQL)
 	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", dataStoreView, dataStoreSQL())
+	for _, v := range seenViews() {
+		fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", v.name, v.sql)
+	}
 	for _, t := range tables {
 		schema := t.schema
 		if schema == "" {

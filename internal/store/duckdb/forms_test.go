@@ -166,7 +166,8 @@ func forms() []form {
 		{form: `LIMIT n, OFFSET n LIMIT m, FETCH FIRST n ROWS ONLY`, sql: `SELECT x FROM (VALUES (1), (2), (3)) t(x) ORDER BY x OFFSET 1 LIMIT 1`, want: one("2")},
 		{form: `VALUES, row(…)`, sql: `SELECT t.a, t.b FROM (VALUES (1, 'x'), (2, 'y')) AS t(a, b) WHERE (a, b) = (2, 'y')`, want: one("2 | y")},
 		{form: `DESCRIBE t, SHOW COLUMNS FROM t`, note: "with DuckDB's types", sql: `SHOW COLUMNS FROM "default".cloudtrail_logs`, want: nil},
-		{form: `SHOW TABLES`, note: "lists what can be asked", sql: `SHOW TABLES`, want: one("cloudtrail_logs", "cloudtrail_logs_mybucket", "event_data_store", "events")},
+		{form: `SHOW TABLES`, note: "lists what can be asked", sql: `SHOW TABLES`, want: one("cloudtrail_logs", "cloudtrail_logs_mybucket", "event_data_store", "events",
+			"seen_actors", "seen_addresses", "seen_agents", "seen_calls", "seen_keys", "seen_regions")},
 		{form: `EXPLAIN, EXPLAIN ANALYZE`, note: "DuckDB's plan", sql: `EXPLAIN SELECT 1`, want: nil},
 		{form: `CREATE TABLE AS, INSERT, UNLOAD, CREATE VIEW, MSCK REPAIR, ALTER TABLE`, sql: `CREATE TABLE t AS SELECT 1`, refused: "only SELECT", note: "queries only read; --format parquet --out writes a result"},
 	}

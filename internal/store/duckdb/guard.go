@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -165,9 +166,9 @@ func (g guard) object(v map[string]any) error {
 
 // list is the tables that can be named, without repetition by schema.
 func (g guard) list() []string {
-	out := []string{eventsView, athenaView, dataStoreView}
+	out := Tables()
 	for name := range g.tables {
-		if name != eventsView && name != athenaView && name != dataStoreView && !strings.HasPrefix(name, "main.") && !strings.HasPrefix(name, "default.") {
+		if !slices.Contains(out, name) && !strings.HasPrefix(name, "main.") && !strings.HasPrefix(name, "default.") {
 			out = append(out, name)
 		}
 	}

@@ -108,19 +108,30 @@ WHERE errorCode IN ('AccessDenied', 'AccessDeniedException', 'UnauthorizedOperat
 GROUP BY ALL
 ORDER BY refusals DESC, first`},
 		{"new-principals", "Which actors were seen for the first time since?", []ReadyParam{{"since", sinceDoc, ""}},
-			`SELECT actorId AS id, min(actor.name) AS actor, min(actor.kind) AS kind, min(eventTime) AS first, max(eventTime) AS last, count(*) AS calls,
-       count(DISTINCT eventName) AS kinds_of_calls, min_by(sourceIPAddress, eventTime) AS first_address
-FROM events
-GROUP BY actorId
-HAVING min(eventTime) >= CAST($since AS timestamp with time zone)
-ORDER BY first`},
-		{"new-calls", "Which calls did an actor make for the first time since?", []ReadyParam{{"since", sinceDoc, ""}},
-			`SELECT actor.name AS actor, eventSource, eventName, min(eventTime) AS first, count(*) AS calls, count_if(failed) AS failed
-FROM events
-WHERE actor.kind <> 'service'
+			`SELECT a.actorId AS id, a.actor, a.kind, a.firstSeen AS first, a.lastSeen AS last, a.events AS calls,
+       count(DISTINCT e.eventName) AS kinds_of_calls, min_by(e.sourceIPAddress, e.eventTime) AS first_address
+FROM seen_actors AS a JOIN events AS e ON e.actorId = a.actorId
+WHERE a.firstSeen >= CAST($since AS timestamp with time zone)
 GROUP BY ALL
-HAVING min(eventTime) >= CAST($since AS timestamp with time zone)
-ORDER BY first`},
+ORDER BY first, id`},
+		{"new-calls", "Which calls did an actor make for the first time since?", []ReadyParam{{"since", sinceDoc, ""}},
+			`SELECT a.actor, c.eventSource, c.eventName, c.firstSeen AS first, c.events AS calls, c.failed
+FROM seen_calls AS c JOIN seen_actors AS a ON a.actorId = c.actorId
+WHERE a.kind <> 'service' AND c.firstSeen >= CAST($since AS timestamp with time zone)
+ORDER BY first, a.actor, c.eventName`},
+		{"new-addresses", "Which addresses were seen for the first time since, and who came from them?", []ReadyParam{{"since", sinceDoc, ""}},
+			`SELECT s.sourceIPAddress AS address, s.firstSeen AS first, s.lastSeen AS last, s.events AS calls, s.failed,
+       array_join(array_agg(DISTINCT e.actor.name), ', ') AS actors
+FROM seen_addresses AS s JOIN events AS e ON e.sourceIPAddress = s.sourceIPAddress
+WHERE s.firstSeen >= CAST($since AS timestamp with time zone) AND e.actor.kind <> 'service'
+GROUP BY ALL
+ORDER BY first, address`},
+		{"seen", "When was this seen first and last: an actor, address, access key, or part of a user agent?", []ReadyParam{{"value", "the name or id of an actor, an address, an access key id, or a part of a user agent", ""}},
+			`SELECT 'actor' AS what, actorId AS value, firstSeen AS first, lastSeen AS last, events, failed FROM seen_actors WHERE actorId = $value OR actor = $value
+UNION ALL SELECT 'address', sourceIPAddress, firstSeen, lastSeen, events, failed FROM seen_addresses WHERE sourceIPAddress = $value
+UNION ALL SELECT 'access key', accessKeyId, firstSeen, lastSeen, events, failed FROM seen_keys WHERE accessKeyId = $value
+UNION ALL SELECT 'user agent', userAgent, firstSeen, lastSeen, events, failed FROM seen_agents WHERE contains(lower(userAgent), lower($value))
+ORDER BY first, what, value`},
 		{"console", "Who signed in to the console, from where, with MFA or without, and who failed?", nil,
 			`SELECT eventTime, actor.name AS actor, actor.kind AS kind, account,
        CASE WHEN failed THEN coalesce(errorMessage, 'Failure') ELSE 'Success' END AS outcome,

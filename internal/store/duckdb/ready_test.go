@@ -36,6 +36,8 @@ func TestReady(t *testing.T) {
 		"refused":        {nil, 1, "bob | 444455556666 | iam.amazonaws.com | CreateUser | AccessDenied | 1 | 1"},
 		"new-principals": {map[string]string{"since": "2026-01-07"}, 2, "arn:aws:iam::111122223333:root | root | root | 2026-01-07T12:00:00Z"},
 		"new-calls":      {map[string]string{"since": "2026-01-08"}, 3, "ana | sts.amazonaws.com | AssumeRole"},
+		"new-addresses":  {map[string]string{"since": "2026-01-07"}, 2, "192.0.2.33 | 2026-01-07T12:00:00Z | 2026-01-07T12:00:00Z | 1 | 1 | root"},
+		"seen":           {map[string]string{"value": "198.51.100.7"}, 1, "address | 198.51.100.7 | 2026-01-05T09:12:41Z | 2026-01-08T08:00:00Z | 2 | 0"},
 		"console":        {nil, 1, "2026-01-07T12:00:00Z | root | root | 111122223333 | Failed authentication | No | 192.0.2.33"},
 		"root":           {nil, 1, "2026-01-07T12:00:00Z | 111122223333 | signin.amazonaws.com | ConsoleLogin"},
 		"roles":          {nil, 1, "arn:aws:iam::111122223333:role/Admin | ana | user | 198.51.100.7 | 1"},

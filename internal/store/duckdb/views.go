@@ -17,6 +17,31 @@ const (
 	segmentsView = "spoor_segments"
 )
 
+// seenViews say when something was seen first and last, and how often, in what the store has. They are asked anew each time,
+// so that compaction, retention and reading again cannot make them wrong.
+func seenViews() []struct{ name, sql string } {
+	// failed leaves out what only responseElements tells, which would have to be read for it.
+	const seen = `min(eventTime) AS firstSeen, max(eventTime) AS lastSeen, count(*) AS events, count_if(errorCode IS NOT NULL OR errorMessage IS NOT NULL) AS failed
+FROM main.` + segmentsView
+	return []struct{ name, sql string }{
+		{"seen_actors", `SELECT actorId, min(actor.name) AS actor, min(actor.kind) AS kind, min(actor.account) AS account, ` + seen + ` WHERE actorId IS NOT NULL GROUP BY actorId`},
+		{"seen_addresses", `SELECT sourceIPAddress, ` + seen + ` WHERE sourceIPAddress IS NOT NULL GROUP BY sourceIPAddress`},
+		{"seen_keys", `SELECT accessKeyId, min(actorId) AS actorId, count(DISTINCT sourceIPAddress) AS addresses, ` + seen + ` WHERE accessKeyId <> '' GROUP BY accessKeyId`},
+		{"seen_agents", `SELECT userAgent, ` + seen + ` WHERE userAgent IS NOT NULL GROUP BY userAgent`},
+		{"seen_calls", `SELECT actorId, eventSource, eventName, ` + seen + ` WHERE actorId IS NOT NULL GROUP BY actorId, eventSource, eventName`},
+		{"seen_regions", `SELECT account, awsRegion, ` + seen + ` WHERE awsRegion IS NOT NULL GROUP BY account, awsRegion`},
+	}
+}
+
+// Tables are the names of all tables that queries can ask, but for further names of them.
+func Tables() []string {
+	out := []string{eventsView, athenaView, dataStoreView}
+	for _, v := range seenViews() {
+		out = append(out, v.name)
+	}
+	return out
+}
+
 // segmentsSQL is the relation of the files as they are, with every column of package segment whether they have it or not.
 func segmentsSQL(files []string) string {
 	cols := segment.Columns()
