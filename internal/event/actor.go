@@ -363,6 +363,11 @@ func (c *ActorCache) Of(e *Event) *Actor {
 	}
 	switch e.Text(IdentityType) {
 	case "IAMUser", "AssumedRole", "Root", "Role", "FederatedUser", "AWSAccount":
+	case "AWSService":
+		if !e.has(InvokedBy) {
+			a := e.Actor()
+			return &a
+		}
 	default: // may depend on more than userIdentity
 		a := e.Actor()
 		return &a

@@ -3,9 +3,11 @@ package hunt
 import (
 	"cmp"
 	"hash/maphash"
+	"math/bits"
 	"slices"
 	"strings"
 	"time"
+	"unsafe"
 
 	"spoor/internal/event"
 )
@@ -20,6 +22,7 @@ const listCap = 500
 // tally counts the events of one value.
 type tally struct {
 	value         string
+	number        int // in its dimension, in the order of coming
 	count, failed int64
 	first, last   int64 // Unix nanoseconds, 0 when no event had a time
 }
@@ -64,6 +67,9 @@ type dimension struct {
 	seed    maphash.Seed      // the same for all that are merged; chosen at random, so that no log can make values collide
 	values  map[uint64]*tally // by hash
 	lastT   *tally
+	made    int      // tallies, forgotten ones too
+	early   []*tally // the first of them, by number
+	recent  *recent  // points at tallies
 	bounded bool
 }
 
@@ -86,16 +92,27 @@ func (d *dimension) hashed(h uint64, first, colon, second string) *tally {
 			d.forget()
 		}
 		t = &tally{value: strings.Join([]string{first, colon, second}, "")}
+		d.count(t)
 		d.values[h] = t
 	}
 	d.lastT = t
 	return t
 }
 
+// count gives a tally its number.
+func (d *dimension) count(t *tally) {
+	t.number = d.made
+	d.made++
+	if t.number < earlyTallies {
+		d.early = append(d.early, t)
+	}
+}
+
 // forget drops the rarer half of the values.
 func (d *dimension) forget() {
 	d.bounded = true
 	d.lastT = nil
+	d.recent.forget()
 	counts := make([]int64, 0, len(d.values))
 	for _, t := range d.values {
 		counts = append(counts, t.count)
@@ -144,10 +161,55 @@ func bySeen(a, b Seen) int {
 type actorTally struct {
 	tally
 	actor     event.Actor
-	names     map[*tally]struct{}
-	addresses map[*tally]struct{}
-	lastName  *tally
-	lastAddr  *tally
+	names     distinct
+	addresses distinct
+}
+
+// distinct is a set of tallies of one dimension. Those that came early, which are most of what is ever put in, are bits.
+type distinct struct {
+	early []uint64
+	late  map[*tally]struct{}
+	n     int
+}
+
+// earlyTallies is a multiple of 64.
+const earlyTallies = 2048
+
+func (s *distinct) add(t *tally) {
+	if t.number < earlyTallies {
+		word, bit := t.number/64, uint64(1)<<(t.number%64)
+		if word >= len(s.early) {
+			if s.n >= distinctCap {
+				return
+			}
+			s.early = append(s.early, make([]uint64, word+1-len(s.early))...)
+		}
+		if s.early[word]&bit == 0 && s.n < distinctCap {
+			s.early[word] |= bit
+			s.n++
+		}
+		return
+	}
+	if _, ok := s.late[t]; ok || s.n >= distinctCap {
+		return
+	}
+	if s.late == nil {
+		s.late = map[*tally]struct{}{}
+	}
+	s.late[t] = struct{}{}
+	s.n++
+}
+
+// addAll adds the members of o as what they are in the dimension of s. early are the early tallies of o's dimension.
+func (s *distinct) addAll(o *distinct, early []*tally, ours func(*tally) *tally) {
+	for i, word := range o.early {
+		for ; word != 0; word &= word - 1 {
+			s.add(ours(early[i*64+bits.TrailingZeros64(word)]))
+		}
+	}
+	for t := range o.late {
+		s.add(ours(t))
+	}
 }
 
 // saw takes over what an event at when tells of the actor, if it is the earliest yet: one actor has many sessions, and may
@@ -174,9 +236,7 @@ type collector struct {
 	accounts, regions, sources, names, addresses, agents, errors, keys dimension
 
 	actors     map[string]*actorTally
-	byActor    map[*event.Actor]*actorTally // the cache gives one pointer for many events
-	lastActor  *event.Actor
-	lastTally  *actorTally
+	recent     recent
 	boundActor bool
 	boundHours bool
 	hours      map[int64]*HourCount
@@ -184,11 +244,36 @@ type collector struct {
 	lastHourAt int64
 }
 
+// recentActor is what the last event of an actor was counted under. The cache of actors gives one pointer for all events
+// with the same userIdentity, and holding it here keeps it from being given for another.
+type recentActor struct {
+	actor            *event.Actor
+	tally            *actorTally
+	key, addr, agent *tally // key is nil when there is none
+}
+
+// recentCall is a call that was counted.
+type recentCall struct {
+	source, name   string
+	ofSource, ofIt *tally
+}
+
+// recent spares looking up what was counted a short while ago.
+type recent struct {
+	actors [1 << 12]recentActor
+	calls  [1 << 11]recentCall
+}
+
+func (r *recent) forget() {
+	clear(r.actors[:])
+	clear(r.calls[:])
+}
+
 // newCollector returns an empty collector. Those that are to be merged share a seed.
 func newCollector(seed maphash.Seed) *collector {
-	c := &collector{actors: map[string]*actorTally{}, byActor: map[*event.Actor]*actorTally{}, hours: map[int64]*HourCount{}}
+	c := &collector{actors: map[string]*actorTally{}, hours: map[int64]*HourCount{}}
 	for _, d := range c.dimensions() {
-		d.seed = seed
+		d.seed, d.recent = seed, &c.recent
 	}
 	return c
 }
@@ -215,39 +300,60 @@ func (c *collector) add(e *event.Event, actor *event.Actor, failed bool) {
 	if e.Get(event.ReadOnly).Kind() == event.True {
 		c.readOnly++
 	}
-	source := e.Source()
-	c.sources.at(source).add(when, failed)
-	call := e.Name()
-	name := c.names.hashed(maphash.String(c.names.seed, source)*0x9e3779b97f4a7c15^maphash.String(c.names.seed, call), source, ":", call)
-	name.add(when, failed)
-	addr := c.addresses.at(e.Text(event.SourceIPAddress))
-	addr.add(when, failed)
-	c.agents.at(e.Text(event.UserAgent)).add(when, failed)
+	call := c.call(e.Source(), e.Name())
+	call.ofSource.add(when, failed)
+	call.ofIt.add(when, failed)
 	if code := e.Text(event.ErrorCode); code != "" {
 		c.errors.at(code).add(when, failed)
-	}
-	if key := e.Text(event.AccessKeyID); key != "" {
-		c.keys.at(key).add(when, failed)
 	}
 	if when != 0 {
 		c.hour(when, failed)
 	}
 
 	a := c.actor(actor)
-	a.saw(when, actor)
-	a.add(when, failed)
-	if a.lastName != name {
-		a.lastName = name
-		if len(a.names) < distinctCap {
-			a.names[name] = struct{}{}
+	t := a.tally // for a may be forgotten while the others are looked up
+	if key := e.Text(event.AccessKeyID); key != "" {
+		if a.key == nil || a.key.value != key {
+			a.key = c.keys.at(key)
 		}
+		a.key.add(when, failed)
 	}
-	if a.lastAddr != addr {
-		a.lastAddr = addr
-		if len(a.addresses) < distinctCap {
-			a.addresses[addr] = struct{}{}
-		}
+	if addr := e.Text(event.SourceIPAddress); a.addr == nil || a.addr.value != addr {
+		a.addr = c.addresses.at(addr)
 	}
+	a.addr.add(when, failed)
+	if agent := e.Text(event.UserAgent); a.agent == nil || a.agent.value != agent {
+		a.agent = c.agents.at(agent)
+	}
+	a.agent.add(when, failed)
+	t.saw(when, actor)
+	t.add(when, failed)
+	t.names.add(call.ofIt)
+	t.addresses.add(a.addr)
+}
+
+// call gives the tallies of a call.
+func (c *collector) call(source, name string) recentCall {
+	h := uint64(len(source))<<32 ^ uint64(len(name))
+	if len(name) >= 8 {
+		h ^= word(name[:8])*0x9e3779b97f4a7c15 ^ word(name[len(name)-8:])*0xff51afd7ed558ccd
+	}
+	if len(source) >= 8 {
+		h ^= word(source[:8]) * 0xc4ceb9fe1a85ec53
+	}
+	h ^= h >> 32
+	r := &c.recent.calls[(h^h>>16)%uint64(len(c.recent.calls))]
+	if r.ofIt == nil || r.name != name || r.source != source {
+		of := c.sources.at(source)
+		it := c.names.hashed(maphash.String(c.names.seed, source)*0x9e3779b97f4a7c15^maphash.String(c.names.seed, name), source, ":", name)
+		// What is remembered points into the copies that the tallies hold.
+		*r = recentCall{of.value, it.value[len(source)+1:], of, it}
+	}
+	return *r
+}
+
+func word(s string) uint64 {
+	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 func (c *collector) hour(when int64, failed bool) {
@@ -270,33 +376,26 @@ func (c *collector) hour(when int64, failed bool) {
 	}
 }
 
-func (c *collector) actor(actor *event.Actor) *actorTally {
-	if actor == c.lastActor {
-		return c.lastTally
+func (c *collector) actor(actor *event.Actor) *recentActor {
+	r := &c.recent.actors[uint64(uintptr(unsafe.Pointer(actor)))*0x9e3779b97f4a7c15>>40%uint64(len(c.recent.actors))]
+	if r.actor == actor {
+		return r
 	}
-	t := c.byActor[actor]
+	t := c.actors[actor.ID]
 	if t == nil {
-		t = c.actors[actor.ID]
-		if t == nil {
-			if len(c.actors) >= DimensionCap {
-				c.forgetActors()
-			}
-			t = &actorTally{actor: *actor, names: map[*tally]struct{}{}, addresses: map[*tally]struct{}{}}
-			c.actors[actor.ID] = t
+		if len(c.actors) >= DimensionCap {
+			c.forgetActors()
 		}
-		if len(c.byActor) > 2*DimensionCap {
-			clear(c.byActor)
-		}
-		c.byActor[actor] = t
+		t = &actorTally{actor: *actor}
+		c.actors[actor.ID] = t
 	}
-	c.lastActor, c.lastTally = actor, t
-	return t
+	*r = recentActor{actor: actor, tally: t}
+	return r
 }
 
 func (c *collector) forgetActors() {
 	c.boundActor = true
-	clear(c.byActor)
-	c.lastActor = nil
+	c.recent.forget()
 	counts := make([]int64, 0, len(c.actors))
 	for _, t := range c.actors {
 		counts = append(counts, t.count)
@@ -328,20 +427,17 @@ func (c *collector) merge(o *collector) {
 	c.last = max(c.last, o.last)
 	// The sets of actors point at tallies of their own collector: move them to ours before those are merged.
 	names, addresses := c.names.adopt(&o.names), c.addresses.adopt(&o.addresses)
+	earlyNames, earlyAddresses := o.names.early, o.addresses.early
 	for id, t := range o.actors {
 		mine := c.actors[id]
 		if mine == nil {
-			mine = &actorTally{actor: t.actor, names: map[*tally]struct{}{}, addresses: map[*tally]struct{}{}}
+			mine = &actorTally{actor: t.actor}
 			c.actors[id] = mine
 		}
 		mine.saw(t.first, &t.actor)
 		mine.tally.merge(&t.tally)
-		for n := range t.names {
-			mine.names[names(n)] = struct{}{}
-		}
-		for a := range t.addresses {
-			mine.addresses[addresses(a)] = struct{}{}
-		}
+		mine.names.addAll(&t.names, earlyNames, names)
+		mine.addresses.addAll(&t.addresses, earlyAddresses, addresses)
 	}
 	c.boundActor = c.boundActor || o.boundActor
 	c.boundHours = c.boundHours || o.boundHours
@@ -359,7 +455,8 @@ func (c *collector) merge(o *collector) {
 	}
 }
 
-// adopt returns a translation of o's tallies to those that will stand for them after a merge.
+// adopt returns a translation of o's tallies to those that will stand for them after a merge. Those that d has not get
+// numbers of d.
 func (d *dimension) adopt(o *dimension) func(*tally) *tally {
 	to := make(map[*tally]*tally, len(o.values))
 	for v, t := range o.values {
@@ -368,10 +465,12 @@ func (d *dimension) adopt(o *dimension) func(*tally) *tally {
 		}
 	}
 	return func(t *tally) *tally {
-		if mine, ok := to[t]; ok {
-			return mine
+		mine, ok := to[t]
+		if !ok {
+			d.count(t)
+			mine, to[t] = t, t
 		}
-		return t
+		return mine
 	}
 }
 
@@ -398,7 +497,7 @@ func (c *collector) stats() Stats {
 	for id, t := range c.actors {
 		a := t.actor
 		a.Session = "" // an actor stands for all of its sessions
-		s.Actors = append(s.Actors, ActorSeen{Actor: a, Seen: t.seen(id), Names: int64(len(t.names)), Addresses: int64(len(t.addresses))})
+		s.Actors = append(s.Actors, ActorSeen{Actor: a, Seen: t.seen(id), Names: int64(t.names.n), Addresses: int64(t.addresses.n)})
 	}
 	slices.SortFunc(s.Actors, func(a, b ActorSeen) int { return bySeen(a.Seen, b.Seen) })
 	s.Actors = slices.Clip(s.Actors[:min(len(s.Actors), listCap)])
