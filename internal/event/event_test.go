@@ -71,6 +71,8 @@ func FuzzProbe(f *testing.F) {
 	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","Omitted":true}}`, "requestParameters.omitted")
 	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","a.b":true}}`, "requestParameters.a.b")
 	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","\u006fmitted":true}}`, "requestParameters.omitted")
+	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","S3-Key_1":true}}`, "requestParameters.s3-key_1")
+	f.Add(`{"requestParameters":{"x":"0123456789012345678901234567890123456789","ſ3-Key_1":true}}`, "requestParameters.s3-key_1")
 	f.Fuzz(func(t *testing.T, record, path string) {
 		e, err := Parse([]byte(record))
 		if err != nil || len(path) > 100 {

@@ -150,6 +150,7 @@ type probe struct {
 	name   string // lower case; "" when the segment cannot be looked for
 	lo, up byte   // its rarest letter in both cases
 	at     int    // where in name
+	folds  bool   // it has a k or s, which have folds outside ASCII
 }
 
 // probeFrom is the length from which objects are probed.
@@ -158,17 +159,17 @@ const probeFrom = 48
 // byRarity lists letters, those that are rare in JSON first.
 const byRarity = "qjxzvwyhbgpmfuldcniotrae"
 
-// makeProbe takes segments of ASCII letters other than k and s, which have folds outside ASCII.
+// makeProbe takes segments of ASCII letters, digits, hyphens and underscores.
 func makeProbe(seg string) probe {
 	name := strings.ToLower(seg)
 	for i := range len(name) {
-		if c := name[i]; c < 'a' || c > 'z' || c == 'k' || c == 's' {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
 			return probe{}
 		}
 	}
 	for i := range len(byRarity) {
 		if at := strings.IndexByte(name, byRarity[i]); at >= 0 {
-			return probe{name: name, lo: byRarity[i], up: byRarity[i] - 'a' + 'A', at: at}
+			return probe{name: name, lo: byRarity[i], up: byRarity[i] - 'a' + 'A', at: at, folds: strings.ContainsAny(name, "ks")}
 		}
 	}
 	return probe{}
@@ -177,6 +178,9 @@ func makeProbe(seg string) probe {
 // mayStandIn reports whether b may hold a key that is or begins with the segment. It only errs by saying yes.
 func (p *probe) mayStandIn(b []byte) bool {
 	if p.name == "" || bytes.IndexByte(b, '\\') >= 0 {
+		return true
+	}
+	if p.folds && (bytes.IndexByte(b, 0xc5) >= 0 || bytes.IndexByte(b, 0xe2) >= 0) { // the first bytes of ſ and K
 		return true
 	}
 	return p.find(b, p.lo) || p.find(b, p.up)
@@ -192,7 +196,7 @@ func (p *probe) find(b []byte, c byte) bool {
 		if start := i - p.at; start > 0 && b[start-1] == '"' && start+len(p.name) < len(b) {
 			held := true
 			for k := range len(p.name) {
-				if b[start+k]|0x20 != p.name[k] {
+				if b[start+k] != p.name[k] && b[start+k]|0x20 != p.name[k] {
 					held = false
 					break
 				}
