@@ -116,7 +116,7 @@ type Decoder struct {
 	ascii  bool
 
 	s     scanner
-	known identities
+	known habits
 	ev    Event
 	inner []*Event // one for each depth of wrapping
 	tmp   [][]byte // unescaped strings, one for each depth

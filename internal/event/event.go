@@ -208,6 +208,8 @@ const (
 	inOther
 )
 
+const typedPlaces = int(inOther)
+
 func fieldAt(p place, key []byte) Field {
 	switch p {
 	case inTop:
@@ -259,29 +261,46 @@ func (r *reader) object(i int, p place) int {
 	if i < len(b) && b[i] == '}' {
 		return i + 1
 	}
+	var followers *[NumFields + 1]follower
+	if s.known != nil && p != inOther {
+		followers = &s.known.followers[p]
+	}
+	last := noField
 	for {
-		if i >= len(b) || b[i] != '"' {
-			return s.fail(i, "expected a member name in quotes")
-		}
-		kend, esc := s.quick(i), false
-		if kend == 0 {
-			if kend, esc = s.str(i); kend < 0 {
-				return -1
+		f := noField
+		if end := expected(followers, last, b, i); end > 0 {
+			f = followers[min(last, NumFields)].field
+			i = end
+		} else {
+			if i >= len(b) || b[i] != '"' {
+				return s.fail(i, "expected a member name in quotes")
 			}
-		}
-		key := b[i+1 : kend-1]
-		f := fieldAt(p, key)
-		if f == noField && (esc || irregularKey(p, key)) {
-			r.e.irregular = true
-		}
-		i = kend
-		if i >= len(b) || b[i] != ':' {
-			i = skipSpace(b, i)
+			start := i
+			kend, esc := s.quick(i), false
+			if kend == 0 {
+				if kend, esc = s.str(i); kend < 0 {
+					return -1
+				}
+			}
+			key := b[i+1 : kend-1]
+			f = fieldAt(p, key)
+			odd := f == noField && (esc || irregularKey(p, key))
+			if odd {
+				r.e.irregular = true
+			}
+			i = kend
 			if i >= len(b) || b[i] != ':' {
-				return s.fail(i, "expected ':' after a member name")
+				i = skipSpace(b, i)
+				if i >= len(b) || b[i] != ':' {
+					return s.fail(i, "expected ':' after a member name")
+				}
+			}
+			i++
+			if followers != nil && !odd {
+				followers[min(last, NumFields)].set(b[start:i], f)
 			}
 		}
-		i++
+		last = f
 		if i < len(b) && b[i] <= ' ' {
 			i = skipSpace(b, i)
 		}

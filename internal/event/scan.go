@@ -27,8 +27,8 @@ type scanner struct {
 	high uint64
 	// marks, when set, has a bit for each byte of b at which a string may end: see markStops.
 	marks []uint64
-	// known, when set together with marks, remembers userIdentity objects.
-	known *identities
+	// known, when set, is what is remembered of earlier records.
+	known *habits
 }
 
 const reasonEnd = "unexpected end of JSON"
