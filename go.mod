@@ -133,3 +133,5 @@ require (
 )
 
 tool honnef.co/go/tools/cmd/staticcheck
+
+replace github.com/substrait-io/substrait => ./internal/store/table/lean/substrait
