@@ -177,7 +177,11 @@ func makeProbe(seg string) probe {
 
 // mayStandIn reports whether b may hold a key that is or begins with the segment. It only errs by saying yes.
 func (p *probe) mayStandIn(b []byte) bool {
-	if p.name == "" || bytes.IndexByte(b, '\\') >= 0 {
+	if p.name == "" {
+		return true
+	}
+	// Of the escapes only this can stand for a letter, digit, hyphen or underscore.
+	if at := bytes.IndexByte(b, '\\'); at >= 0 && bytes.Contains(b[at:], []byte(`\u`)) {
 		return true
 	}
 	if p.folds && (bytes.IndexByte(b, 0xc5) >= 0 || bytes.IndexByte(b, 0xe2) >= 0) { // the first bytes of ſ and K
