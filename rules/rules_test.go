@@ -10,7 +10,7 @@ import (
 // TestPack runs the cases beside every rule of the pack.
 func TestPack(t *testing.T) {
 	t.Parallel()
-	results, err := detect.RunTests(t.Context(), rules.FS)
+	results, err := detect.RunTests(t.Context(), rules.FS, detect.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,7 @@ func (f *ruleFlags) add(c *cobra.Command) {
 	fl.StringSliceVar(&f.disable, "disable", nil, "do not run these `rules`")
 	fl.BoolVar(&f.deprecated, "deprecated", false, "run deprecated and unsupported rules too")
 	fl.BoolVar(&f.strict, "strict", false, "fail when a rule cannot be loaded")
-	fl.StringArrayVar(&f.placeholders, "placeholder", nil, "values for %name% in rules, as `name=value,value` (repeatable)")
+	fl.StringArrayVar(&f.placeholders, "placeholder", nil, placeholderUsage)
 }
 
 func (f *ruleFlags) options() (detect.Options, error) {
@@ -49,17 +49,24 @@ func (f *ruleFlags) options() (detect.Options, error) {
 	for _, p := range f.paths {
 		opts.Sources = append(opts.Sources, detect.Source{Path: p})
 	}
-	for _, p := range f.placeholders {
+	var err error
+	opts.Placeholders, err = placeholderLists(f.placeholders)
+	return opts, err
+}
+
+const placeholderUsage = "values for %name% in rules, as `name=value,value` (repeatable)"
+
+// placeholderLists reads the values of --placeholder.
+func placeholderLists(given []string) (map[string][]string, error) {
+	out := make(map[string][]string, len(given))
+	for _, p := range given {
 		name, values, ok := strings.Cut(p, "=")
 		if !ok || name == "" {
-			return opts, usagef("--placeholder %q: want name=value,value", p)
+			return nil, usagef("--placeholder %q: want name=value,value", p)
 		}
-		if opts.Placeholders == nil {
-			opts.Placeholders = map[string][]string{}
-		}
-		opts.Placeholders[name] = append(opts.Placeholders[name], strings.Split(values, ",")...)
+		out[name] = append(out[name], strings.Split(values, ",")...)
 	}
-	return opts, nil
+	return out, nil
 }
 
 // load loads the rules and tells about those that could not be loaded.
@@ -335,6 +342,7 @@ with file, document and reason. It ends with code 1 when a rule cannot be loaded
 
 func (e *env) rulesTest() *cobra.Command {
 	var asJSON, verbose bool
+	var placeholders []string
 	c := &cobra.Command{
 		Use:   "test [PATH…]",
 		Short: "Run the test events beside rules",
@@ -344,9 +352,13 @@ rule without both is reported. Without a path the built-in pack is tested.
   spoor rules test
   spoor rules test ./my-rules --verbose` + exitCodesHelp,
 		RunE: func(c *cobra.Command, args []string) error {
+			lists, err := placeholderLists(placeholders)
+			if err != nil {
+				return err
+			}
 			var results []detect.TestResult
 			run := func(fsys fs.FS, prefix string) error {
-				rs, err := detect.RunTests(c.Context(), fsys)
+				rs, err := detect.RunTests(c.Context(), fsys, detect.Options{Placeholders: lists})
 				for i := range rs {
 					rs[i].File = filepath.Join(prefix, rs[i].File)
 				}
@@ -395,6 +407,7 @@ rule without both is reported. Without a path the built-in pack is tested.
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "as JSON")
 	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "name the cases that passed too")
+	c.Flags().StringArrayVar(&placeholders, "placeholder", nil, placeholderUsage)
 	return c
 }
 

@@ -143,7 +143,7 @@ func TestCoverage(t *testing.T) {
 // Five chains, each of several kinds of rules, fire and stay quiet as their cases say.
 func TestChains(t *testing.T) {
 	t.Parallel()
-	results, err := RunTests(t.Context(), os.DirFS("testdata/chains"))
+	results, err := RunTests(t.Context(), os.DirFS("testdata/chains"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

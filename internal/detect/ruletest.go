@@ -65,9 +65,12 @@ var testStart = time.Date(2026, time.March, 2, 10, 0, 0, 0, time.UTC)
 // RunTests runs the test cases beside the rules of fsys. Rules of every status are tested. Every rule needs a case in which it
 // fires and one in which it stays quiet; a rule that only feeds correlations of its own file is tested by theirs. Results
 // come in the order of files, rules and cases. Where a file holds several rules, cases are for the one that does not only feed
-// the others, unless they name another. An error means that fsys could not be read.
-func RunTests(ctx context.Context, fsys fs.FS) ([]TestResult, error) {
-	rs, problems, err := Load(ctx, Options{Sources: []Source{{Name: "test", FS: fsys}}, EnableDeprecated: true})
+// the others, unless they name another. Of opt the placeholders and aliases count. An error means that fsys could not be
+// read.
+func RunTests(ctx context.Context, fsys fs.FS, opt Options) ([]TestResult, error) {
+	rs, problems, err := Load(ctx, Options{
+		Sources: []Source{{Name: "test", FS: fsys}}, EnableDeprecated: true, Placeholders: opt.Placeholders, Aliases: opt.Aliases,
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,7 @@ import (
 
 func runTests(t *testing.T, files map[string]string) []string {
 	t.Helper()
-	results, err := RunTests(t.Context(), filesOf(files))
+	results, err := RunTests(t.Context(), filesOf(files), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func FuzzRuleTest(f *testing.F) {
 		if strings.Contains(text, "repeat") && len(text) > 200 {
 			t.Skip("slow, not wrong")
 		}
-		_, err := RunTests(t.Context(), fstest.MapFS{"a.yml": {Data: []byte(rules)}, "a.test.yml": {Data: []byte(text)}})
+		_, err := RunTests(t.Context(), fstest.MapFS{"a.yml": {Data: []byte(rules)}, "a.test.yml": {Data: []byte(text)}}, Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
