@@ -31,6 +31,7 @@ type BatchOptions struct {
 type Batch struct {
 	engine *Engine
 	opt    BatchOptions
+	spare  budget // of what feeds correlations
 	mu     sync.Mutex
 	shards []*Shard
 	done   bool
@@ -50,7 +51,7 @@ func (e *Engine) NewBatch(opt BatchOptions) *Batch {
 	if opt.RawLimit <= 0 {
 		opt.RawLimit = DefaultRawLimit
 	}
-	return &Batch{engine: e, opt: opt}
+	return &Batch{engine: e, opt: opt, spare: budget{limit: opt.Memory / 2}}
 }
 
 // Shard gives the events of one goroutine to a batch. It is not safe for concurrent use.
@@ -78,7 +79,7 @@ func (b *Batch) Shard() (*Shard, error) {
 		log:    log,
 		hits:   newHits(b.engine.rs.rules, b.opt.MaxFindings, log),
 		again:  b.opt.Again != nil,
-		sorter: &sorter{limit: part, dir: b.opt.TempDir},
+		sorter: newSorter(&b.spare, b.opt.TempDir),
 	}
 	b.shards = append(b.shards, s)
 	return s, nil
@@ -172,7 +173,7 @@ func (b *Batch) Finish(ctx context.Context) (*Result, error) {
 	}
 	cs := newCases(rs, b.opt.MaxFindings)
 	k := newCorrelator(rs, cs.fired, cs.joined)
-	if err := inOrder(ctx, sorters, k.take); err != nil {
+	if err := inOrder(ctx, rs, sorters, k.take); err != nil {
 		return nil, fmt.Errorf("correlate: %w", err)
 	}
 	k.flush()

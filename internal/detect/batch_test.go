@@ -58,7 +58,7 @@ func firingsOf(t *testing.T, rs *Ruleset, b *Batch) []string {
 	for _, s := range b.shards {
 		sorters = append(sorters, s.sorter)
 	}
-	if err := merged(sorters, func(o *occurrence) error { k.take(o); return nil }); err != nil {
+	if err := merged(rs, sorters, func(o *occurrence) error { k.take(o); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	k.flush()

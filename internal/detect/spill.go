@@ -164,62 +164,71 @@ func (d *decoder) byte() byte {
 
 func (d *decoder) string() string { return d.take(d.count()) }
 
-// sorter takes occurrences in any order and gives them back by time and id. Beyond its limit it writes sorted runs to a
-// temporary file, so its memory does not grow with the input. It belongs to one goroutine while it is filled.
+// sorter takes occurrences in any order and gives them back by time and id. When it and those that it shares a budget with
+// hold too much, it writes a sorted run to a temporary file, so its memory does not grow with the input. It belongs to one
+// goroutine while it is filled.
 type sorter struct {
-	limit int64
-	dir   string
-	arena []byte
-	index []sortKey
-	file  *os.File
-	size  int64
-	runs  []run
-	count int64
+	budget *budget
+	dir    string
+	rows   rows
+	told   int64     // bytes of rows that the budget knows of
+	order  []sortKey // of the rows, once sorted
+	file   *os.File
+	size   int64
+	runs   []run
 }
 
 type sortKey struct {
-	time     int64
-	off, end uint32
-	id, idTo uint32 // of the id, within the arena
+	time int64
+	row  uint32
 }
 
 // run is a sorted, compressed stretch of the file.
 type run struct{ off, size int64 }
 
 const (
-	sortKeyBytes = 24
-	maxArena     = 1 << 31
-	runBlock     = 64 << 10 // of a run, before compression
+	maxRun   = 1 << 30  // bytes of one occurrence in a run, more than there can be
+	runBlock = 64 << 10 // of a run, before compression
 )
 
+func newSorter(b *budget, dir string) *sorter {
+	b.sorters.Add(1)
+	return &sorter{budget: b, dir: dir}
+}
+
 func (s *sorter) add(o *occurrence) error {
-	if n := int64(len(s.arena)) + int64(len(s.index))*sortKeyBytes; n >= s.limit && len(s.index) > 0 || len(s.arena) > maxArena {
-		if err := s.spill(); err != nil {
-			return err
-		}
+	s.rows.add(o)
+	if s.rows.used-s.told < s.budget.step() && s.rows.texts.n < maxChunks/2 {
+		return nil
 	}
-	off := len(s.arena)
-	s.arena = o.encode(s.arena)
-	idAt := off + 8 + uvarintLen(uint64(len(o.id)))
-	s.index = append(s.index, sortKey{o.time, uint32(off), uint32(len(s.arena)), uint32(idAt), uint32(idAt + len(o.id))})
-	s.count++
+	s.budget.held.Add(s.rows.used - s.told)
+	s.told = s.rows.used
+	if s.budget.over(s.told) || s.rows.texts.n >= maxChunks/2 {
+		return s.spill()
+	}
 	return nil
 }
 
-func uvarintLen(v uint64) int {
-	n := 1
-	for ; v >= 0x80; v >>= 7 {
-		n++
+// sort puts rows in order: those of groups to keep, and those without a time, which are counted.
+func (s *sorter) sort(keep []bool) {
+	r := &s.rows
+	s.order = s.order[:0]
+	for i := range r.n {
+		if at := r.at(i); keep == nil || keep[at.group] || at.time == 0 {
+			s.order = append(s.order, sortKey{at.time, uint32(i)})
+		}
 	}
-	return n
-}
-
-func (s *sorter) sort() {
-	slices.SortFunc(s.index, func(a, b sortKey) int {
+	slices.SortFunc(s.order, func(a, b sortKey) int {
 		if a.time != b.time {
 			return cmp.Compare(a.time, b.time)
 		}
-		return strings.Compare(view(s.arena[a.id:a.idTo]), view(s.arena[b.id:b.idTo]))
+		// The rows of an event stay together, as its inputs were.
+		if x, y := r.at(int(a.row)).id, r.at(int(b.row)).id; x != y {
+			if c := strings.Compare(r.texts.get(x), r.texts.get(y)); c != 0 {
+				return c
+			}
+		}
+		return cmp.Compare(a.row, b.row)
 	})
 }
 
@@ -232,16 +241,18 @@ func (s *sorter) spill() error {
 		}
 		s.file = f
 	}
-	s.sort()
+	s.sort(nil)
 	out := io.NewOffsetWriter(s.file, s.size)
 	counted := &countingWriter{w: out}
 	w := s2.NewWriter(counted, s2.WriterBlockSize(runBlock), s2.WriterConcurrency(1))
-	var head []byte
-	for _, k := range s.index {
-		head = binary.AppendUvarint(head[:0], uint64(k.end-k.off))
+	var head, text []byte
+	var o occurrence
+	for m := (memoryStream{s: s}); m.next(&o) == nil; {
+		text = o.encode(text[:0])
+		head = binary.AppendUvarint(head[:0], uint64(len(text)))
 		_, err := w.Write(head)
 		if err == nil {
-			_, err = w.Write(s.arena[k.off:k.end])
+			_, err = w.Write(text)
 		}
 		if err != nil {
 			return fmt.Errorf("keep base matches aside: %w", err)
@@ -252,7 +263,9 @@ func (s *sorter) spill() error {
 	}
 	s.runs = append(s.runs, run{s.size, counted.n})
 	s.size += counted.n
-	s.arena, s.index = s.arena[:0], s.index[:0]
+	s.rows.reset()
+	s.budget.held.Add(-s.told)
+	s.told = 0
 	return nil
 }
 
@@ -289,18 +302,46 @@ type stream interface {
 	next(o *occurrence) error
 }
 
+// memoryStream gives what a sorted sorter holds. The texts lie in the sorter.
 type memoryStream struct {
-	s  *sorter
-	at int
+	s    *sorter
+	at   int
+	strs []string // for lists of values, which are not used again
 }
 
 func (m *memoryStream) next(o *occurrence) error {
-	if m.at == len(m.s.index) {
+	if m.at == len(m.s.order) {
 		return io.EOF
 	}
-	k := m.s.index[m.at]
-	m.at++
-	return o.decode(m.s.arena[k.off:k.end])
+	r := &m.s.rows
+	first := r.at(int(m.s.order[m.at].row))
+	o.time, o.id, o.account, o.failed, o.record = first.time, r.texts.get(first.id), r.texts.get(r.values[first.account]), first.failed, first.record
+	o.inputs = o.inputs[:0]
+	for ; m.at < len(m.s.order); m.at++ {
+		one := r.at(int(m.s.order[m.at].row))
+		if one.id != first.id {
+			break
+		}
+		g := &r.groups[one.group]
+		in := input{corr: g.corr, refs: one.refs, key: r.texts.get(g.key)}
+		switch {
+		case one.value == 0:
+		case one.many:
+			l := &r.lists[one.value-1]
+			in.numbers = l.numbers
+			for _, v := range l.values {
+				in.values = append(in.values, r.texts.get(r.values[v]))
+			}
+		default:
+			if len(m.strs) == 0 {
+				m.strs = make([]string, 256)
+			}
+			in.values, m.strs = m.strs[:1:1], m.strs[1:]
+			in.values[0] = r.texts.get(r.values[one.value-1])
+		}
+		o.inputs = append(o.inputs, in)
+	}
+	return nil
 }
 
 type runStream struct {
@@ -316,7 +357,7 @@ func (r *runStream) next(o *occurrence) error {
 		}
 		return fmt.Errorf("read base matches back: %w", err)
 	}
-	if n > maxArena {
+	if n > maxRun {
 		return errBadRun
 	}
 	if uint64(cap(r.buf)) < n {
@@ -329,8 +370,9 @@ func (r *runStream) next(o *occurrence) error {
 	return o.decode(r.buf)
 }
 
-// merged gives the occurrences of all sorters by time and id.
-func merged(sorters []*sorter, visit func(*occurrence) error) error {
+// merged gives the occurrences of all sorters by time and id, but for groups in which nothing can come of them.
+func merged(rs *Ruleset, sorters []*sorter, visit func(*occurrence) error) error {
+	keep := idle(rs, sorters)
 	var m merger
 	add := func(st stream) error {
 		c := &cursor{stream: st, order: len(m)}
@@ -343,8 +385,8 @@ func merged(sorters []*sorter, visit func(*occurrence) error) error {
 		m = append(m, c)
 		return nil
 	}
-	for _, s := range sorters {
-		s.sort()
+	for i, s := range sorters {
+		s.sort(keep[i])
 		if err := add(&memoryStream{s: s}); err != nil {
 			return err
 		}
@@ -377,7 +419,7 @@ func merged(sorters []*sorter, visit func(*occurrence) error) error {
 const aheadBatch = 512
 
 // inOrder calls take with the occurrences of all sorters in order, while the next ones are read in another goroutine.
-func inOrder(ctx context.Context, sorters []*sorter, take func(*occurrence)) error {
+func inOrder(ctx context.Context, rs *Ruleset, sorters []*sorter, take func(*occurrence)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	full, free := make(chan []occurrence, 2), make(chan []occurrence, 4)
 	for range 4 {
@@ -395,7 +437,7 @@ func inOrder(ctx context.Context, sorters []*sorter, take func(*occurrence)) err
 				return context.Cause(ctx)
 			}
 		}
-		err := merged(sorters, func(o *occurrence) error {
+		err := merged(rs, sorters, func(o *occurrence) error {
 			if batch == nil {
 				select {
 				case batch = <-free:

@@ -435,7 +435,7 @@ func (s *Set) measure(g *group) (Firing, bool) {
 			}
 		}
 		f.Value = float64(bits.OnesCount64(f.Refs))
-		ok = s.temporal(f.Refs, f.Value)
+		ok = s.spec.temporal(f.Refs, f.Value)
 	case Ordered:
 		n := g.chain.reach(from)
 		f.Value = float64(n)
@@ -447,7 +447,7 @@ func (s *Set) measure(g *group) (Firing, bool) {
 			break
 		}
 		f.Refs = 1<<n - 1
-		ok = s.temporal(f.Refs, f.Value)
+		ok = s.spec.temporal(f.Refs, f.Value)
 	}
 	if s.spec.Expr == nil {
 		for _, c := range s.spec.Conds {
@@ -467,17 +467,6 @@ func (s *Set) measure(g *group) (Firing, bool) {
 		}
 	}
 	return f, true
-}
-
-// temporal is the verdict over references where no comparison is given.
-func (s *Set) temporal(refs uint64, n float64) bool {
-	switch {
-	case s.spec.Expr != nil:
-		return s.spec.Expr(refs)
-	case len(s.spec.Conds) > 0:
-		return true // the comparisons follow
-	}
-	return n >= float64(s.spec.Refs)
 }
 
 // inOrder reports whether the references in want occur in rising order of reference; equal times count as ordered.
