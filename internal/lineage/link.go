@@ -411,13 +411,12 @@ func (t *tracer) noteUser(n *Node) error {
 		return nil
 	}
 	var p params
-	sql := `SELECT ` + mintColumns + ` FROM events WHERE eventSource = 'iam.amazonaws.com' AND eventName IN ('CreateUser', 'CreateLoginProfile', 'UpdateLoginProfile') AND errorCode IS NULL
-		AND account = ` + p.add(n.Account) + ` AND json_extract_scalar(requestParameters, '$.userName') = ` + p.add(user) + ` ORDER BY eventTime DESC LIMIT 5`
-	recs, err := t.recs("who made a user", sql, p, 5)
+	recs, err := t.fetch("who made a user", mintColumns, `eventSource = 'iam.amazonaws.com' AND eventName IN ('CreateUser', 'CreateLoginProfile', 'UpdateLoginProfile') AND errorCode IS NULL AND account = `+p.add(n.Account), p)
 	if err != nil {
 		return err
 	}
-	slices.Reverse(recs)
+	recs = slices.DeleteFunc(recs, func(r rec) bool { return r.user != user })
+	recs = recs[max(0, len(recs)-5):] // the last ones
 	for _, r := range recs {
 		what := map[string]string{"CreateUser": "user made", "CreateLoginProfile": "password set", "UpdateLoginProfile": "password changed"}[r.Name]
 		n.note(what+" by "+r.who.Actor, r)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,6 +27,9 @@ const (
 	// longest is how many characters are kept of a text out of a log.
 	longest = "1024"
 )
+
+// minting reports whether a call is one of mintCalls.
+func minting(call string) bool { return strings.Contains(mintCalls, "'"+call+"'") }
 
 // rec is a record, as far as lineage needs it.
 type rec struct {
@@ -156,6 +160,15 @@ func (p *params) around(from, to time.Time) string {
 	return cond
 }
 
+// at is a condition on the time of events, of which there are few: rows lie in the order of time, so that little is read.
+func (p *params) at(times []time.Time) string {
+	names := make([]string, len(times))
+	for i, t := range times {
+		names[i] = "CAST(" + p.add(t.UTC().Format("2006-01-02 15:04:05.999999+00")) + " AS timestamp with time zone)"
+	}
+	return "eventTime IN (" + strings.Join(names, ", ") + ")"
+}
+
 // mostRows is the most rows of one answer.
 const mostRows = 5000
 
@@ -207,29 +220,85 @@ func (a *asker) coverage() (map[string]Coverage, error) {
 	return out, nil
 }
 
-// firstUse gives, of each key, the record of its first use.
-func (a *asker) firstUse(keys []string) (map[string]rec, error) {
-	var p params
+// fetchIDs is how many records are fetched by their ids; more are asked for in one query over everything.
+const fetchIDs = 400
+
+// fetch gives the records of a condition, at most 5000, in the order of time. Wide columns are costly to read, so that few
+// records are first found by the narrow columns of the condition.
+func (a *asker) fetch(what, columns, cond string, p params) ([]rec, error) {
+	found, err := a.rows(what, "SELECT eventID, eventTime FROM events WHERE "+cond+" ORDER BY eventTime, eventID", p, mostRows)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	whole := len(found) > fetchIDs
+	for _, f := range found {
+		whole = whole || f[0] == "" || f[1] == ""
+	}
+	if whole {
+		return a.recs(what, "SELECT "+columns+" FROM events WHERE "+cond+" ORDER BY eventTime, eventID", p, mostRows)
+	}
+	var out []rec
+	for part := range slices.Chunk(found, 100) {
+		q := slices.Clone(p)
+		ids, times := make([]string, len(part)), make([]time.Time, len(part))
+		for i, f := range part {
+			ids[i], times[i] = f[0], stamp(f[1])
+		}
+		where := q.at(times) + " AND eventID IN " + q.in(ids) + " AND (" + cond + ")"
+		recs, err := a.recs(what, "SELECT "+columns+" FROM events WHERE "+where+" ORDER BY eventTime, eventID", q, mostRows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, recs...)
+	}
+	return out, nil
+}
+
+// ofKeys is the condition that an event was made with one of the keys.
+func (p *params) ofKeys(keys []string) string {
 	cond := "accessKeyId IN " + p.in(keys)
 	for _, k := range keys {
 		if !isAccessKey(k) { // a bearer token, which has no column of its own
-			cond = "(" + cond + " OR userIdentity.credentialId IN " + p.in(keys) + ")"
-			break
+			return "(" + cond + " OR userIdentity.credentialId IN " + p.in(keys) + ")"
 		}
 	}
-	recs, err := a.recs("uses of keys", `SELECT `+recColumns+` FROM events WHERE `+cond+
-		` QUALIFY row_number() OVER (PARTITION BY coalesce(nullif(accessKeyId, ''), userIdentity.credentialId) ORDER BY sessionCredentialFromConsole NULLS LAST, eventTime, eventID) = 1`, p, mostRows)
-	out := map[string]rec{}
-	for _, r := range recs {
-		out[r.key] = r
+	return cond
+}
+
+// firstUse gives, of each key, the record of its first use, outside of the console if there is one.
+func (a *asker) firstUse(keys []string) (map[string]rec, error) {
+	var p params
+	rows, err := a.rows("uses of keys", `SELECT coalesce(nullif(accessKeyId, ''), userIdentity.credentialId) AS k, arg_min(eventID, eventTime), min(eventTime) FROM events WHERE `+p.ofKeys(keys)+` GROUP BY k`, p, mostRows)
+	if err != nil {
+		return nil, err
 	}
-	return out, err
+	out := map[string]rec{}
+	for part := range slices.Chunk(rows, 100) {
+		var p params
+		var ids, keys []string
+		var times []time.Time
+		for _, r := range part {
+			keys, ids, times = append(keys, r[0]), append(ids, r[1]), append(times, stamp(r[2]))
+		}
+		recs, err := a.recs("uses of keys", `SELECT `+recColumns+` FROM events WHERE `+p.at(times)+` AND `+p.ofKeys(keys)+` AND (eventID IN `+p.in(ids)+` OR eventID IS NULL) ORDER BY eventTime DESC`, p, mostRows)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range recs {
+			out[r.key] = r
+		}
+	}
+	return out, nil
 }
 
 // mints gives the successful calls that gave the keys, by key.
 func (a *asker) mints(keys []string, from, to time.Time) (map[string][]rec, error) {
 	var p params
-	sql := `SELECT ` + mintColumns + ` FROM events WHERE eventName IN (` + mintCalls + `) AND errorCode IS NULL AND ` + p.around(from, to) + ` AND ` + mintedKey + ` IN ` + p.in(keys) + ` ORDER BY eventTime, eventID`
+	calls := "eventName IN (" + mintCalls + ")"
+	if !slices.ContainsFunc(keys, func(k string) bool { return !strings.HasPrefix(k, "AKIA") }) {
+		calls = "eventName = 'CreateAccessKey'" // rare, so that little is read
+	}
+	sql := `SELECT ` + mintColumns + ` FROM events WHERE ` + calls + ` AND errorCode IS NULL AND ` + p.around(from, to) + ` AND ` + mintedKey + ` IN ` + p.in(keys) + ` ORDER BY eventTime, eventID`
 	recs, err := a.recs("who made keys", sql, p, mostRows)
 	out := map[string][]rec{}
 	for _, r := range recs {
@@ -242,7 +311,8 @@ func (a *asker) mints(keys []string, from, to time.Time) (map[string][]rec, erro
 func (a *asker) children(keys []string) ([]rec, map[string]int64, error) {
 	var p params
 	cond := `eventName IN (` + mintCalls + `) AND errorCode IS NULL AND accessKeyId IN ` + p.in(keys)
-	recs, err := a.recs("what keys minted", `SELECT `+mintColumns+` FROM events WHERE `+cond+` AND `+mintedKey+` IS NOT NULL ORDER BY eventTime, eventID`, p, mostRows)
+	recs, err := a.fetch("what keys minted", mintColumns, cond, p)
+	recs = slices.DeleteFunc(recs, func(r rec) bool { return r.gave == "" })
 	if err != nil || len(recs) < mostRows {
 		return recs, nil, err
 	}
@@ -261,13 +331,7 @@ const keptCounts = "40"
 func (a *asker) uses(keys []string, together bool) (map[string]*Uses, error) {
 	var p params
 	of := "coalesce(nullif(accessKeyId, ''), userIdentity.credentialId)"
-	cond := "accessKeyId IN " + p.in(keys)
-	for _, k := range keys {
-		if !isAccessKey(k) {
-			cond = "(" + cond + " OR userIdentity.credentialId IN " + p.in(keys) + ")"
-			break
-		}
-	}
+	cond := p.ofKeys(keys)
 	if together {
 		of = "'all'"
 	}

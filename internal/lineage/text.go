@@ -25,11 +25,12 @@ func (r *Report) Text(w io.Writer, width int) error {
 	for _, n := range r.Roots {
 		p.count(n)
 	}
-	p.head(r)
-	for _, n := range r.Roots {
-		p.line("", "")
-		p.node(n, "", "", true)
+	if len(r.Roots) == 0 {
+		p.line("", "Nothing of "+name(r.Asked, 120)+" in the data.")
+	} else {
+		p.head(r)
 	}
+	p.roots(r.Roots)
 	p.line("", "")
 	for _, c := range r.Accounts {
 		p.line("", fmt.Sprintf("data of account %s: %s to %s, %s", name(c.Account, 20), clock(c.First), clock(c.Last), plural(int(c.Events), "event")))
@@ -41,6 +42,36 @@ func (r *Report) Text(w io.Writer, width int) error {
 		return fmt.Errorf("write the lineage: %w", err)
 	}
 	return nil
+}
+
+// roots writes the trees. Of many credentials, those that stand alone come last, by the reason why nothing is before them.
+func (p *printer) roots(roots []*Node) {
+	alone := map[Reason][]*Node{}
+	var reasons []Reason
+	for _, n := range roots {
+		if p.nodes > fewNodes && n.plain() {
+			if alone[n.Origin.Reason] == nil {
+				reasons = append(reasons, n.Origin.Reason)
+			}
+			alone[n.Origin.Reason] = append(alone[n.Origin.Reason], n)
+			continue
+		}
+		p.line("", "")
+		p.node(n, "", "", true)
+	}
+	for _, why := range reasons {
+		list := alone[why]
+		p.line("", "")
+		p.line("", fmt.Sprintf("origin UNKNOWN (%s) of %s; the first: ", why, plural(len(list), "credential")))
+		p.wrap("  ", "  ", safetext.Terminal(list[0].Origin.Text, 400))
+		for i, n := range list {
+			lead := "├─ "
+			if i == len(list)-1 {
+				lead = "└─ "
+			}
+			p.node(n, lead, "", true)
+		}
+	}
 }
 
 type printer struct {
@@ -179,19 +210,14 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 	}
 	head := ""
 	if e := n.Origin.Event; e != nil && !root {
-		head = clock(e.Time) + "  " + name(e.Name, 60) + "  "
+		head = clock(e.Time) + "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →  "
 	}
 	head += title(n, true)
 	if n.Key != "" {
 		head += "  " + name(n.Key, 60)
 	}
 	if p.nodes > fewNodes && n.plain() {
-		if !root && n.Uses != nil {
-			head += "  " + n.Uses.short()
-		} else if n.Uses != nil {
-			head += "  " + clock(n.began()) + "  " + n.Uses.short() + "  (origin unknown: " + string(n.Origin.Reason) + ")"
-		}
-		p.line(lead, head+mark)
+		p.line(lead, n.short(root)+mark)
 		return
 	}
 	p.line(lead, head+mark)
@@ -244,6 +270,27 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 	}
 }
 
+// short tells about a node in one line, what tells apart first.
+func (n *Node) short(root bool) string {
+	s := fmt.Sprintf("%s  %-20s %s", clock(n.began()), name(n.Key, 40), n.Uses.brief())
+	if e := n.Origin.Event; e != nil && !root {
+		s += "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →"
+	}
+	return s + "  " + title(n, true)
+}
+
+// brief tells how much on a few columns.
+func (u *Uses) brief() string {
+	if u == nil || u.Calls == 0 {
+		return fmt.Sprintf("%16s", "never used")
+	}
+	s := fmt.Sprintf("%5d calls", u.Calls)
+	if u.Failed > 0 {
+		return s + fmt.Sprintf(" %4d✗", u.Failed)
+	}
+	return s + "      "
+}
+
 // plain reports whether n can be told in a line.
 func (n *Node) plain() bool {
 	return len(n.Minted)+len(n.Groups)+len(n.Notes) == 0 && n.Hidden == 0 && n.Key != "" && (n.Origin.Certainty == Proven || n.parent == nil && n.Origin.Certainty == Unknown && n.Kind != LongTerm)
@@ -258,27 +305,29 @@ func (p *printer) facts(n *Node, bar string) {
 	}
 	o := n.Origin
 	if e := o.Event; e != nil {
-		text := ""
-		if n.parent == nil {
-			text = "by " + clock(e.Time) + " " + name(e.Name, 60) + " "
-		}
+		text, label := "", "proof"
 		switch o.Certainty {
 		case Proven:
-			text += "proven"
 		case Matched:
-			text += "MATCHED, not proven"
+			label, text = "match", "NOT PROVEN: "
 		default:
-			text += "UNKNOWN"
+			label, text = "origin", "UNKNOWN ("+string(o.Reason)+"): "
 		}
-		text += ": " + cmp.Or(o.Text, o.Evidence) + "; event " + name(e.ID, 60) + " from " + name(e.Address, 50)
+		text += cmp.Or(o.Text, o.Evidence) + "; event " + name(e.ID, 60)
+		if n.parent == nil {
+			text += ", " + clock(e.Time) + " " + name(e.Name, 60) + " from " + name(e.Address, 50)
+		}
 		for i, c := range o.Copies {
 			if i == 3 {
 				text += fmt.Sprintf(" and %d more", len(o.Copies)-i)
 				break
 			}
-			text += ", also " + name(c.Name, 40) + " " + name(c.ID, 60) + " in " + name(c.Account, 20)
+			text += ", in " + name(c.Account, 20) + " as " + name(c.ID, 60)
+			if c.Name != e.Name {
+				text += " (" + name(c.Name, 40) + ")"
+			}
 		}
-		fact("made by", text)
+		fact(label, text)
 	} else {
 		switch o.Certainty {
 		case Beginning:
@@ -335,29 +384,120 @@ func (p *printer) uses(u *Uses, fact func(label, text string)) {
 		return
 	}
 	fact("used", u.short())
-	fact("from", counts(u.Addresses, 5, 50))
-	if len(u.Agents) > 0 {
-		fact("with", counts(u.Agents, 2, 60))
+	fact("from", addresses(u))
+	with := counts(products(u.Agents), 5, 40)
+	if len(u.Agents) > 0 && u.Agents[0].Distinct > int64(len(u.Agents)) {
+		with += ", and others"
 	}
-	var writes, reads []Count
+	fact("with", with)
+	var mints, writes, reads []Count
 	for _, c := range u.Names {
-		if c.Writes {
+		if minting(c.Value) {
+			mints = append(mints, c)
+		} else if c.Writes {
 			writes = append(writes, c)
 		} else {
 			reads = append(reads, c)
 		}
 	}
-	total := int64(0)
+	var beyond int64 // kinds of calls that are not in Names: all of them read, or there are more that change than are shown
 	if len(u.Names) > 0 {
-		total = u.Names[0].Distinct - int64(len(u.Names))
+		beyond = u.Names[0].Distinct - int64(len(u.Names))
 	}
-	fact("changed", counts(writes, 14, 60))
-	text := counts(reads, 8, 60)
-	if total > 0 && len(reads) <= 8 {
-		text += fmt.Sprintf(", and %d more", total)
+	fact("minted", sequence(mints, u.sameDay()))
+	fact("changed", sequence(writes, u.sameDay()))
+	const shown = 8
+	text := counts(reads[:min(len(reads), shown)], shown, 60)
+	if more := beyond + int64(max(0, len(reads)-shown)); more > 0 && text != "" {
+		text += fmt.Sprintf(", and %d more kinds of calls", more)
 	}
 	fact("read", text)
 	fact("errors", counts(u.Errors, 6, 60))
+}
+
+// addresses lists where calls came from; when there are several addresses, with the times, by which a stranger shows.
+func addresses(u *Uses) string {
+	const shown = 4
+	if len(u.Addresses) < 2 {
+		return counts(u.Addresses, shown, 60)
+	}
+	var parts []string
+	for i, c := range u.Addresses {
+		if i == shown {
+			parts = append(parts, fmt.Sprintf("and %d more", u.Addresses[0].Distinct-int64(i)))
+			break
+		}
+		parts = append(parts, fmt.Sprintf("%s ×%d (%s)", name(c.Value, 60), c.Calls, period(c.First, c.Last, u.sameDay())))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// products adds up user agents by the name and version at their beginning.
+func products(agents []Count) []Count {
+	var out []Count
+	for _, a := range agents {
+		product, _, _ := strings.Cut(strings.Trim(a.Value, "[]"), " ")
+		at := slices.IndexFunc(out, func(c Count) bool { return c.Value == product })
+		if at < 0 {
+			at, out = len(out), append(out, Count{Value: product})
+		}
+		out[at].Calls += a.Calls
+	}
+	slices.SortStableFunc(out, func(a, b Count) int { return cmp.Compare(b.Calls, a.Calls) })
+	return out
+}
+
+// sequence tells calls in the order in which each came first, with the times.
+func sequence(list []Count, sameDay bool) string {
+	const shown = 24
+	list = slices.Clone(list)
+	more := 0
+	if len(list) > shown { // what was done rarely tells more than what was done all the time
+		slices.SortStableFunc(list, func(a, b Count) int { return cmp.Compare(a.Calls, b.Calls) })
+		more = len(list) - shown
+		list = list[:shown]
+	}
+	slices.SortStableFunc(list, func(a, b Count) int { return a.First.Compare(b.First) })
+	var parts []string
+	for _, c := range list {
+		s := period(c.First, c.Last, sameDay) + " " + name(c.Value, 60)
+		if c.Calls > 1 {
+			s += fmt.Sprintf(" ×%d", c.Calls)
+		}
+		parts = append(parts, s+failures(c))
+	}
+	if more > 0 {
+		parts = append(parts, fmt.Sprintf("and %d more kinds of calls", more))
+	}
+	return strings.Join(parts, " · ")
+}
+
+func (u *Uses) sameDay() bool { return u.First.Format(time.DateOnly) == u.Last.Format(time.DateOnly) }
+
+// period tells from when to when, without the day where that is known.
+func period(from, to time.Time, sameDay bool) string {
+	layout := "01-02 15:04"
+	if sameDay {
+		layout = "15:04"
+	}
+	a, b := from.UTC().Format(layout), to.UTC().Format(layout)
+	switch {
+	case a == b:
+		return a
+	case !sameDay && from.UTC().Format(time.DateOnly) == to.UTC().Format(time.DateOnly):
+		b = to.UTC().Format("15:04")
+	}
+	return a + "–" + b
+}
+
+func failures(c Count) string {
+	switch {
+	case c.Failed == 0:
+		return ""
+	case c.Failed == c.Calls:
+		return " (failed)"
+	}
+	return fmt.Sprintf(" (%d failed)", c.Failed)
 }
 
 // short tells how much and when on one line.
@@ -394,10 +534,8 @@ func counts(list []Count, most, limit int) string {
 		if c.Calls > 1 {
 			fmt.Fprintf(&b, " ×%d", c.Calls)
 		}
-		if c.Failed > 0 && c.Failed == c.Calls && c.Source != "" {
-			b.WriteString(" (failed)")
-		} else if c.Failed > 0 && c.Source != "" {
-			fmt.Fprintf(&b, " (%d failed)", c.Failed)
+		if c.Source != "" {
+			b.WriteString(failures(c))
 		}
 	}
 	return b.String()

@@ -121,7 +121,7 @@ func (t *tracer) resolve(asked string) ([]*Node, error) {
 	if strings.HasPrefix(asked, "arn:") {
 		as, cond = "arn", `userIdentity.arn = `+v+` OR actorId = `+v+` OR userIdentity.sessionContext.sessionIssuer.arn = `+v+` OR userIdentity.inScopeOf.sourceArn = `+v
 	}
-	rows, err := t.rows("who that is", `SELECT coalesce(nullif(accessKeyId, ''), userIdentity.credentialId) AS k, min(eventTime) AS first FROM events WHERE (`+cond+`) AND k IS NOT NULL GROUP BY k ORDER BY first, k`, p, mostRows)
+	rows, err := t.rows("who that is", `SELECT coalesce(nullif(accessKeyId, ''), userIdentity.credentialId) AS k, min(eventTime) AS first FROM events WHERE (`+cond+`) AND k IS NOT NULL GROUP BY k ORDER BY first DESC, k`, p, mostRows)
 	if err != nil {
 		return nil, err
 	}
@@ -129,12 +129,15 @@ func (t *tracer) resolve(asked string) ([]*Node, error) {
 	for _, r := range rows {
 		keys = append(keys, r[0])
 	}
-	// Sessions that were given to it but never used, and those that it took without a key of its own.
-	given, err := t.recs("sessions of it", `SELECT `+mintColumns+` FROM events WHERE eventName IN (`+mintCalls+`) AND errorCode IS NULL AND (`+mintedFor(as, v)+
-		` OR coalesce(accessKeyId, '') = '' AND (`+cond+`)) AND `+mintedKey+` IS NOT NULL ORDER BY eventTime, eventID`, p, mostRows)
+	// Sessions that it took without a key of its own, and, where there is nothing else, those that were never used.
+	given, err := t.fetch("sessions of it", mintColumns, `eventName IN (`+mintCalls+`) AND errorCode IS NULL AND coalesce(accessKeyId, '') = '' AND (`+cond+`)`, p)
+	if err == nil && len(given)+len(keys) == 0 {
+		given, err = t.recs("sessions of it", `SELECT `+mintColumns+` FROM events WHERE eventName IN (`+mintCalls+`) AND errorCode IS NULL AND (`+mintedFor(as, v)+`) ORDER BY eventTime, eventID`, p, mostRows)
+	}
 	if err != nil {
 		return nil, err
 	}
+	given = slices.DeleteFunc(given, func(r rec) bool { return r.gave == "" })
 	for _, r := range given {
 		if !slices.Contains(keys, r.gave) {
 			keys = append(keys, r.gave)
@@ -200,8 +203,31 @@ func (t *tracer) event(id string) ([]*Node, error) {
 	if r.key != "" {
 		return t.keys("event", []string{r.key}, 1)
 	}
+	if r.Source == "signin.amazonaws.com" && r.Error == "" && r.who.ARN != "" {
+		keys, err := t.begun(r)
+		if err != nil {
+			return nil, err
+		}
+		if len(keys) > 0 {
+			return t.keys("event", keys, len(keys))
+		}
+	}
 	t.report.As, t.report.Targets = "event", 1
 	return []*Node{t.keyless(r)}, nil
+}
+
+// begun gives the keys of console sessions that a sign-in may have begun.
+func (t *tracer) begun(r rec) ([]string, error) {
+	var p params
+	arn := p.add(r.who.ARN)
+	rows, err := t.rows("sessions of a sign-in", `SELECT accessKeyId, min(eventTime) AS first FROM events WHERE userIdentity.arn = `+arn+` AND accessKeyId LIKE 'ASIA%' AND `+p.around(r.Time.Add(-nearAfter), r.Time.Add(24*time.Hour))+`
+		AND epoch(TRY_CAST(userIdentity.sessionContext.attributes.creationDate AS timestamp with time zone)) - epoch(CAST(`+p.add(r.Time.Format(time.RFC3339))+` AS timestamp with time zone)) BETWEEN `+
+		fmt.Sprintf("%d AND %d", -int(nearAfter.Seconds()), int(signInBefore.Seconds()))+` GROUP BY 1 ORDER BY 2, 1`, p, mostRows)
+	var out []string
+	for _, row := range rows {
+		out = append(out, row[0])
+	}
+	return out, err
 }
 
 // load makes nodes of keys and links each to the call that minted it. Keys of which the data have nothing are left out,
@@ -260,8 +286,14 @@ func (t *tracer) loadSome(keys []string, unnamed bool) error {
 			}
 		}
 	}
-	if len(others) > 0 {
-		more, err := t.mints(others, time.Time{}, time.Time{})
+	longTerm := func(k string) bool { return strings.HasPrefix(k, "AKIA") }
+	for _, part := range [][]string{
+		slices.DeleteFunc(slices.Clone(others), func(k string) bool { return !longTerm(k) }), slices.DeleteFunc(slices.Clone(others), longTerm),
+	} {
+		if len(part) == 0 {
+			continue
+		}
+		more, err := t.mints(part, time.Time{}, time.Time{})
 		if err != nil {
 			return err
 		}
@@ -510,7 +542,7 @@ func (t *tracer) finish() error {
 	}
 	slices.SortStableFunc(t.report.Roots, func(a, b *Node) int { return a.began().Compare(b.began()) })
 	for _, c := range t.cover {
-		if accounts[c.Account] {
+		if accounts[c.Account] || len(t.report.Roots) == 0 {
 			t.report.Accounts = append(t.report.Accounts, c)
 		}
 	}
