@@ -32,6 +32,8 @@ type Options struct {
 	Actor string
 	// KeepDuplicates counts an event as often as it is read.
 	KeepDuplicates bool
+	// RulesOnly leaves out statistics and timeline, so that events which no rule can match need not be read.
+	RulesOnly bool
 	// Earlier, when set, knows events that are read from sources which have every event once, for [dedup.Options].
 	Earlier func(dedup.Key, int64) (dedup.Verdict, error)
 	Version string    // of the program, for the result
@@ -84,7 +86,7 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("join what the rules found: %w", err)
 		}
-		res.Findings, res.Notes = found.Findings, found.Notes
+		res.Findings, res.Notes, res.Hits = found.Findings, found.Notes, found.Rules
 		res.Rules.Loaded, res.Rules.Correlations = opts.Rules.Count()
 		res.Rules.Off = len(opts.Rules.Off())
 		res.Rules.Fired = found.Fired()
@@ -114,6 +116,7 @@ func (h *hunt) newWorker() (intake.Worker, error) {
 		if w.rules, err = h.batch.Shard(); err != nil {
 			return nil, err
 		}
+		w.only = h.opts.RulesOnly
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,6 +127,7 @@ func (h *hunt) newWorker() (intake.Worker, error) {
 // worker judges and counts the events of one goroutine.
 type worker struct {
 	rules    *detect.Shard
+	only     bool // rules alone
 	stats    *collector
 	actors   event.ActorCache
 	actor    string // lower case, "" for no timeline
@@ -132,6 +136,9 @@ type worker struct {
 
 // Event implements [intake.Worker].
 func (w *worker) Event(e *event.Event) error {
+	if w.only {
+		return w.rules.Event(e)
+	}
 	actor := w.actors.Of(e)
 	failed := e.Failed()
 	w.stats.add(e, actor, failed)
