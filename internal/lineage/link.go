@@ -329,15 +329,23 @@ func sameSignIn(calls []call) []call {
 
 // unknownKey says why no call is known that made a long-term key.
 func (t *tracer) unknownKey(n *Node) error {
+	if n.Kind == Bearer && n.ActorKind == "person" {
+		n.Origin = Link{Certainty: Beginning, Text: "signed in at Identity Center; the token is named by its credential id"}
+		return nil
+	}
 	n.Origin = Link{Certainty: Unknown}
 	c, ok := t.cover[n.account]
+	making := "CreateAccessKey"
+	if n.Kind == Bearer {
+		making = "call that gave it"
+	}
 	switch {
 	case !ok:
 		n.Origin.Reason = ReasonOtherAccount
 		n.Origin.Text = "the data have nothing recorded in account " + cmp.Or(n.account, "of its user") + ", where its making is logged"
 	default:
 		n.Origin.Reason = ReasonBeforeData
-		n.Origin.Text = fmt.Sprintf("no CreateAccessKey for it in the data of account %s, which begin %s: it is probably older", n.account, clock(c.First))
+		n.Origin.Text = fmt.Sprintf("no %s for it in the data of account %s, which begin %s: it is probably older", making, n.account, clock(c.First))
 	}
 	if err := t.noteUser(n); err != nil {
 		return err
@@ -345,7 +353,7 @@ func (t *tracer) unknownKey(n *Node) error {
 	for _, note := range n.Notes {
 		if note.Event != nil && note.Event.Name == "CreateUser" {
 			n.Origin.Reason = ReasonNotInData
-			n.Origin.Text = "its user was made within the data, so its key was, too; but no CreateAccessKey is recorded"
+			n.Origin.Text = "its user was made within the data, so its key was, too; but no " + making + " is recorded"
 		}
 	}
 	return nil
