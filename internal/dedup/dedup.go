@@ -80,7 +80,7 @@ func essence(name, source string, time int64) uint32 {
 	h := uint64(time)*hashFactor ^ uint64(len(name))
 	for _, s := range [...]string{name, source} {
 		for len(s) >= 8 {
-			w := uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
+			w := binary.LittleEndian.Uint64([]byte(s[:8]))
 			h = (h ^ w) * hashFactor
 			h ^= h >> 32
 			s = s[8:]
@@ -177,7 +177,7 @@ func guid(s string) (Key, bool) {
 
 // word gives the four bytes of s at i.
 func word(s string, i int) uint64 {
-	return uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24
+	return uint64(binary.LittleEndian.Uint32([]byte(s[i : i+4])))
 }
 
 // hexDigits gives the 32 bits that eight lower-case digits stand for, the first in the lowest byte of x. Not all are

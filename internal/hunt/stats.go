@@ -2,6 +2,7 @@ package hunt
 
 import (
 	"cmp"
+	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -336,10 +337,10 @@ func (c *collector) add(e *event.Event, actor *event.Actor, failed bool) {
 func (c *collector) call(source, name string) recentCall {
 	h := uint64(len(source))<<32 ^ uint64(len(name))
 	if len(name) >= 8 {
-		h ^= word(name[:8])*0x9e3779b97f4a7c15 ^ word(name[len(name)-8:])*0xff51afd7ed558ccd
+		h ^= binary.LittleEndian.Uint64([]byte(name[:8]))*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64([]byte(name[len(name)-8:]))*0xff51afd7ed558ccd
 	}
 	if len(source) >= 8 {
-		h ^= word(source[:8]) * 0xc4ceb9fe1a85ec53
+		h ^= binary.LittleEndian.Uint64([]byte(source[:8])) * 0xc4ceb9fe1a85ec53
 	}
 	h ^= h >> 32
 	r := &c.recent.calls[(h^h>>16)%uint64(len(c.recent.calls))]
@@ -350,10 +351,6 @@ func (c *collector) call(source, name string) recentCall {
 		*r = recentCall{of.value, it.value[len(source)+1:], of, it}
 	}
 	return *r
-}
-
-func word(s string) uint64 {
-	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 | uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
 func (c *collector) hour(when int64, failed bool) {

@@ -1,6 +1,7 @@
 package match
 
 import (
+	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -139,6 +140,7 @@ func (p *Place) scalar() bool {
 // maxPairs bounds the pairs that a Matcher remembers, maxPairText the length of one. When full, it starts anew.
 const (
 	maxPairs    = 4096
+	nearPairs   = 1024
 	maxPairText = 512
 )
 
@@ -147,8 +149,9 @@ type Matcher struct {
 	ix      *Index
 	ctx     Context
 	pairs   map[pair]*found
-	answers int    // in the memos of pairs
-	last    *found // of the previous event
+	near    []*found // by a hash of the pair that is cheap and may collide
+	memos   int
+	answers []answer
 	key     []byte
 
 	list    []int32
@@ -177,7 +180,7 @@ type found struct {
 
 // NewMatcher makes a matcher for one goroutine.
 func (ix *Index) NewMatcher() *Matcher {
-	return &Matcher{ix: ix, pairs: map[pair]*found{}, stamp: make([]uint32, len(ix.exprs)), texts: make([][]remembered, len(ix.watches))}
+	return &Matcher{ix: ix, pairs: map[pair]*found{}, near: make([]*found, nearPairs), stamp: make([]uint32, len(ix.exprs)), texts: make([][]remembered, len(ix.watches))}
 }
 
 // Context is the context of the event last given to [Matcher.Match] or [Matcher.Candidates], for [Context.Explain].
@@ -271,8 +274,9 @@ func pairText(e *event.Event, field event.Field) (text string, has, ok bool) {
 
 // possible returns what the pair does not rule out.
 func (m *Matcher) possible(p pair) *found {
-	if m.last != nil && p == m.last.pair {
-		return m.last
+	near := &m.near[p.hash()%nearPairs]
+	if *near != nil && p == (*near).pair {
+		return *near
 	}
 	f := m.pairs[p]
 	if f == nil {
@@ -287,8 +291,21 @@ func (m *Matcher) possible(p pair) *found {
 		f.pair.source, f.pair.name = strings.Clone(p.source), strings.Clone(p.name)
 		m.pairs[f.pair] = f
 	}
-	m.last = f
+	*near = f
 	return f
+}
+
+// hash mixes the lengths, the beginnings and the ends.
+func (p *pair) hash() uint64 {
+	h := uint64(len(p.source))<<32 ^ uint64(len(p.name))
+	if n := len(p.name); n >= 8 {
+		h ^= binary.LittleEndian.Uint64([]byte(p.name[:8]))*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64([]byte(p.name[n-8:]))*0xff51afd7ed558ccd
+	}
+	if len(p.source) >= 8 {
+		h ^= binary.LittleEndian.Uint64([]byte(p.source[:8])) * 0xc4ceb9fe1a85ec53
+	}
+	h ^= h >> 32
+	return h ^ h>>16
 }
 
 func (m *Matcher) narrow(p pair) *found {

@@ -15,10 +15,16 @@ type memo struct {
 	known   known
 	watched []*watch // on a field of texts: part of what is remembered
 	open    []*watch // the others: seen for every event
-	answers map[uint64][]survivor
+	number  uint64   // makes keys of different memos differ
 
 	asked, missed int // since last judged
 	off           bool
+}
+
+// answer is what is remembered for a key. The key is a hash with a random seed: no log can make two alike.
+type answer struct {
+	key  uint64 // 0 for none
+	left []survivor
 }
 
 // survivor is what is left of an expression.
@@ -35,7 +41,7 @@ type known struct {
 const (
 	memoFrom   = 4       // events of a pair after which it gets a memo
 	memoJudged = 1 << 11 // a memo that misses half of so many events is given up
-	maxAnswers = 1 << 15 // of one matcher; when full, all memos start anew
+	maxAnswers = 1 << 15 // places for answers of one matcher
 )
 
 // repeating are the typed fields of which few texts, or few at a time, make up most events.
@@ -76,7 +82,8 @@ func kindOnly(t Test) bool {
 
 // newMemo makes the memo of a pair; the context holds an event with it.
 func (m *Matcher) newMemo(f *found) *memo {
-	p := &memo{answers: map[uint64][]survivor{}}
+	m.memos++
+	p := &memo{number: uint64(m.memos) * 0xff51afd7ed558ccd}
 	use := func(field event.Field, kind bool) {
 		switch {
 		case field == event.EventSource || field == event.EventName:
@@ -145,6 +152,7 @@ func eachOf(xs []Expr, use func(field event.Field, kind bool)) {
 
 // memoKey gives what an event is known by in a memo, and false when it has values that are not remembered.
 func (c *Context) memoKey(p *memo) (key uint64, ok bool) {
+	key = p.number
 	for _, field := range p.texts {
 		v := c.e.Get(field)
 		h := uint64(v.Kind())
@@ -167,7 +175,7 @@ func (c *Context) memoKey(p *memo) (key uint64, ok bool) {
 		}
 		key = (key ^ uint64(k)) * 0x9e3779b97f4a7c15
 	}
-	return key, true
+	return key | 1, true
 }
 
 // survivors gives what is left of the expressions that can hold, from the memo. It returns false when the memo cannot
@@ -191,24 +199,18 @@ func (m *Matcher) survivors(f *found) ([]survivor, bool) {
 		p.off = p.missed > memoJudged/2
 		p.asked, p.missed = 0, 0
 	}
-	left, ok := p.answers[key]
-	if ok {
-		return left, true
+	if m.answers == nil {
+		m.answers = make([]answer, maxAnswers)
+	}
+	slot := &m.answers[key>>20%maxAnswers]
+	if slot.key == key {
+		return slot.left, true
 	}
 	p.missed++
-	if m.answers++; m.answers > maxAnswers {
-		for _, other := range m.pairs {
-			if other.memo != nil {
-				other.memo.answers = map[uint64][]survivor{}
-			}
-		}
-		m.answers = 1
-	}
 	m.list = append(append(m.list[:0], f.ids...), m.ix.free...)
 	m.see(p.watched)
-	left = m.decided(f, p)
-	p.answers[key] = left
-	return left, true
+	*slot = answer{key, m.decided(f, p)}
+	return slot.left, true
 }
 
 // decided gives what the memo's texts leave of the listed expressions.
