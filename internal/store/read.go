@@ -34,6 +34,7 @@ type ReadOptions struct {
 type Source struct {
 	s    *Store
 	opts ReadOptions
+	rows int64 // of an object at most
 
 	earlier *dedup.Index
 	mu      sync.Mutex // guards parts
@@ -56,7 +57,7 @@ const partRows = 1 << 17
 
 // Read gives the records of a store. Close it.
 func (s *Store) Read(opts ReadOptions) *Source {
-	return &Source{s: s, opts: opts, earlier: dedup.NewIndex(), parts: map[string]stretch{}}
+	return &Source{s: s, opts: opts, rows: partRows, earlier: dedup.NewIndex(), parts: map[string]stretch{}}
 }
 
 // Source is [Store.Read] of everything that the filter asks for.
@@ -106,12 +107,9 @@ func (src *Source) List(ctx context.Context, sel source.Selection, visit func(so
 				return err
 			}
 		}
-		for from := int64(0); from < max(1, file.Rows); from += partRows {
-			part := stretch{file, from, from + partRows, rows, want.Since, want.Until, distinct}
-			if from+partRows >= file.Rows {
-				part.to = file.Rows
-			}
-			if file.Rows > partRows {
+		for from := int64(0); from < max(1, file.Rows); from += src.rows {
+			part := stretch{file, from, min(from+src.rows, file.Rows), rows, want.Since, want.Until, distinct}
+			if file.Rows > src.rows {
 				obj.Name = fmt.Sprintf("%s (from row %d)", file.Path, from)
 				obj.Records = 0 // row groups decide where the stretch begins and ends
 				obj.Size = file.Bytes * (part.to - from) / file.Rows
