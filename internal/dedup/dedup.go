@@ -137,6 +137,20 @@ func (s *Set) Add(e *event.Event) (Verdict, error) {
 	return v, nil
 }
 
+// Reset forgets all events, but keeps the memory. Nobody may add meanwhile.
+func (s *Set) Reset() error {
+	var errs []error
+	for i := range s.shards {
+		sh := &s.shards[i]
+		for _, r := range sh.runs {
+			errs = append(errs, r.file.Close(), os.Remove(r.file.Name()))
+		}
+		sh.runs, sh.n = nil, 0
+		clear(sh.table)
+	}
+	return errors.Join(errs...)
+}
+
 // Close removes the temporary files.
 func (s *Set) Close() error {
 	var errs []error

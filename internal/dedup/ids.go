@@ -207,17 +207,42 @@ func (d *IDs) search(hi uint64) uint64 {
 }
 
 // Index knows the events of many .ids files. Files are opened when they are first needed, and read where an event may be
-// in them, so that memory does not grow with the events. It is safe for concurrent use.
+// in them, so that memory does not grow with the events: what was touched is let go of again. It is safe for concurrent
+// use.
 type Index struct {
 	mu   sync.RWMutex // guards days and all
 	days map[int64][]*indexed
 	all  map[string]*indexed
+
+	touched atomic.Int64 // bytes of the files that were read since the last forget
+	looks   atomic.Int64 // how often
 }
 
 type indexed struct {
-	name string
-	mu   sync.Mutex // guards ids while it is being opened
-	ids  atomic.Pointer[IDs]
+	name    string
+	mu      sync.Mutex // guards ids while it is being opened
+	ids     atomic.Pointer[IDs]
+	touched atomic.Bool
+}
+
+const (
+	// indexResident is about how much of the files may lie in memory, and aroundPage how much the system maps for a byte.
+	indexResident = 64 << 20
+	aroundPage    = 64 << 10
+)
+
+// forget lets go of the memory of files that were read; the next look takes it again, from the system's cache.
+func (x *Index) forget() error {
+	x.touched.Store(0)
+	x.looks.Store(0)
+	for _, f := range x.all {
+		if ids := f.ids.Load(); ids != nil && f.touched.Swap(false) {
+			if err := forget(ids.data); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (f *indexed) open() (*IDs, error) {
@@ -279,6 +304,14 @@ func (x *Index) Find(k Key, time int64) (Verdict, error) {
 		}
 		if first, last := ids.Times(); time < first || time > last {
 			continue
+		}
+		if !f.touched.Load() && f.touched.CompareAndSwap(false, true) {
+			x.touched.Add(int64(len(ids.data)))
+		}
+		if n := x.looks.Add(1); n*aroundPage > indexResident && x.touched.Load() > indexResident {
+			if err := x.forget(); err != nil {
+				return First, err
+			}
 		}
 		switch ids.Find(k) {
 		case Duplicate:

@@ -1,9 +1,12 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,10 +24,12 @@ import (
 type IngestOptions struct {
 	// Intake says what is read; its Ledger, Seen, Epochs and Window are set by [Store.Ingest].
 	Intake intake.Options
-	// TempDir is where ids of events go that do not fit into memory, the system's temporary folder when empty.
+	// TempDir is where goes what does not fit into memory: ids of events, to the system's temporary folder when it is empty,
+	// and events of many days that came together, into the store's folder when it is empty.
 	TempDir string
 	// EpochRows and EpochTime are after how many events and how long what was read is committed, as soon as the objects
-	// that are being read have ended; by default 500 000 and a minute.
+	// that are being read have ended; by default 500 000 and a minute. Events that were set aside on disk until there are
+	// enough of their day count an eighth.
 	EpochRows int64
 	EpochTime time.Duration
 	// BufferBytes is how many bytes of records are held in memory before they become files, 96 MiB by default.
@@ -90,6 +95,8 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 	if in.seen, err = s.newSeen(ctx, opts.TempDir); err != nil {
 		return nil, err
 	}
+	// The next writer empties the index folder of what is not an index.
+	in.aside = segment.NewSpill(cmp.Or(opts.TempDir, filepath.Join(s.dir, indexDir)))
 	io := opts.Intake
 	io.Ledger, io.Seen, io.Epochs, io.Window = in.listing, in.seen, in, window
 	err = intake.Run(ctx, io, in.newWorker)
@@ -113,6 +120,7 @@ type ingestion struct {
 	opts    IngestOptions
 	known   []*objectsFile
 	seen    *seen
+	aside   *segment.Spill
 	began   time.Time
 	listing *ledger.Ledger // of what is left out while listing
 	total   *ledger.Report // of the epochs that were committed
@@ -141,6 +149,9 @@ func (in *ingestion) close() error {
 	}
 	if in.seen != nil {
 		errs = append(errs, in.seen.close())
+	}
+	if in.aside != nil {
+		errs = append(errs, in.aside.Close())
 	}
 	for _, w := range in.workers {
 		errs = append(errs, w.discard())
@@ -195,7 +206,7 @@ func (in *ingestion) End(ctx context.Context, obj source.Object, whole bool) err
 			in.objects = append(in.objects, k)
 		}
 	}
-	in.closing = in.closing || in.rows.Load() >= in.opts.EpochRows || len(in.objects) >= epochObjects ||
+	in.closing = in.closing || in.rows.Load()-in.aside.Filed()/8*7 >= in.opts.EpochRows || len(in.objects) >= epochObjects ||
 		in.s.opts.Now().Sub(in.epochBegan) >= in.opts.EpochTime
 	last := in.closing && in.inflight == 0
 	in.mu.Unlock()
@@ -224,11 +235,7 @@ func (in *ingestion) commit(ctx context.Context) error {
 	if !report.Balanced {
 		return fmt.Errorf("the ledger of what was read does not balance, so it is not taken over: %s", report.Problems[0])
 	}
-	var g errgroup.Group
-	for _, w := range in.workers {
-		g.Go(func() error { return w.flush() })
-	}
-	if err := g.Wait(); err != nil {
+	if err := in.flush(ctx); err != nil {
 		return err
 	}
 	var files []segment.Segment
@@ -264,6 +271,9 @@ func (in *ingestion) commit(ctx context.Context) error {
 	if err := in.s.append(ctx, files, st); err != nil {
 		return err
 	}
+	if err := in.seen.committed(in.s.dir, files); err != nil {
+		return fmt.Errorf("the events are in the store, but: %w", err)
+	}
 	in.res.Commits++
 	in.res.Files += len(files)
 	in.res.Bytes += size
@@ -274,6 +284,34 @@ func (in *ingestion) commit(ctx context.Context) error {
 	if in.opts.Committed != nil {
 		in.opts.Committed(st.Rows)
 	}
+	return nil
+}
+
+// flush makes files of everything that waits. What waits at several workers, or was set aside, is brought together by day.
+func (in *ingestion) flush(ctx context.Context) error {
+	var waiting []*worker
+	var writers []*segment.Writer
+	for _, w := range in.workers {
+		if w.writer.Rows() > 0 {
+			waiting = append(waiting, w)
+		}
+		writers = append(writers, w.writer)
+	}
+	if len(waiting) == 1 && in.aside.Rows() == 0 {
+		return waiting[0].flush(nil)
+	}
+	var g errgroup.Group
+	for _, w := range waiting {
+		g.Go(func() error { return w.flush(in.aside) })
+	}
+	if err := g.Wait(); err != nil || in.aside.Rows() == 0 {
+		return err
+	}
+	segs, err := in.aside.Write(ctx, writers[:min(len(writers), runtime.GOMAXPROCS(0))], in.limit.Load())
+	if err != nil {
+		return fmt.Errorf("write events to the store: %w", err)
+	}
+	in.workers[0].files = append(in.workers[0].files, segs...)
 	return nil
 }
 
@@ -294,7 +332,6 @@ type worker struct {
 	writer *segment.Writer
 	limit  *atomic.Int64 // bytes that wait before they become files
 	files  []segment.Segment
-	rows   int64 // not yet told to the epoch
 }
 
 // Event implements [intake.Worker].
@@ -302,24 +339,26 @@ func (w *worker) Event(e *event.Event) error {
 	if err := w.writer.Add(e, nil); err != nil {
 		return err
 	}
-	if w.rows++; w.rows == 256 {
-		w.in.rows.Add(w.rows)
-		w.rows = 0
-	}
+	w.in.rows.Add(1)
 	if w.writer.Bytes() >= w.limit.Load() {
-		return w.flush()
+		return w.flush(w.in.aside)
 	}
 	return nil
 }
 
-// flush makes files of what waits. They are no part of the store before they are committed.
-func (w *worker) flush() error {
-	w.in.rows.Add(w.rows)
-	w.rows = 0
+// flush makes files of what waits, but for days of few events when these can be set aside. The files are no part of the
+// store before they are committed.
+func (w *worker) flush(aside *segment.Spill) error {
 	if w.writer.Rows() == 0 {
 		return nil
 	}
-	segs, err := w.writer.Flush(w.ctx)
+	var segs []segment.Segment
+	var err error
+	if aside == nil {
+		segs, err = w.writer.Flush(w.ctx)
+	} else {
+		segs, err = w.writer.Settle(w.ctx, aside)
+	}
 	if err != nil {
 		return fmt.Errorf("write events to the store: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"spoor/internal/dedup"
 	"spoor/internal/event"
+	"spoor/internal/store/segment"
 	"spoor/internal/store/table"
 )
 
@@ -47,6 +48,18 @@ func (s *Store) newSeen(ctx context.Context, tempDir string) (*seen, error) {
 		}
 	}
 	return &seen{dedup.New(dedup.Options{Dir: tempDir, Earlier: x.Find}), x}, nil
+}
+
+// committed says that everything that was seen lies in files of the store now. It must not be offered events meanwhile.
+func (s *seen) committed(dir string, files []segment.Segment) error {
+	for _, f := range files {
+		var first, last int64
+		if !f.MinTime.IsZero() {
+			first, last = f.MinTime.UnixNano(), f.MaxTime.UnixNano()
+		}
+		s.earlier.Add(idsPath(dir, f.Path), first, last)
+	}
+	return s.Reset()
 }
 
 func (s *seen) close() error { return errors.Join(s.Set.Close(), s.earlier.Close()) }

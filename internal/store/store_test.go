@@ -366,7 +366,7 @@ func TestCompact(t *testing.T) {
 			s := create(t, filepath.Join(t.TempDir(), "store"), Options{})
 			in := input(t, logs)
 			in.Workers = 1
-			opts := IngestOptions{EpochRows: 100, BufferBytes: 1 << 18, Intake: in}
+			opts := IngestOptions{EpochRows: 60, BufferBytes: 1 << 18, Intake: in}
 			if fan == "all at once" { // every epoch has events of the whole time
 				for _, account := range accounts(t, logs) {
 					opts.Intake.Select.Accounts = []string{account}

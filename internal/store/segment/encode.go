@@ -54,6 +54,7 @@ type leaf struct {
 	bools    []bool
 	dict     *dictionary // in place of bytes, where values repeat
 	bulky    bool
+	repeats  bool // it is in a list; rep is only for these
 }
 
 func (l *leaf) put(b []byte) {
@@ -100,6 +101,9 @@ func newEncoder() *encoder {
 func (x *encoder) kinds(nodes []node, seed maphash.Seed, inList bool) {
 	for i := range nodes {
 		n := &nodes[i]
+		for k := n.first; k < n.last; k++ {
+			x.leaves[k].repeats = x.leaves[k].repeats || inList || n.Type == List
+		}
 		switch {
 		case n.Type == Struct || n.Type == List:
 			x.kinds(n.children, seed, inList || n.Type == List)
@@ -348,7 +352,9 @@ func (x *encoder) list(n *node, v event.Value, rep int16) {
 func (x *encoder) there(n *node, rep int16) *leaf {
 	l := &x.leaves[n.first]
 	l.def = append(l.def, n.def)
-	l.rep = append(l.rep, rep)
+	if l.repeats {
+		l.rep = append(l.rep, rep)
+	}
 	return l
 }
 
@@ -357,7 +363,9 @@ func (x *encoder) null(n *node, def, rep int16) {
 	for i := n.first; i < n.last; i++ {
 		l := &x.leaves[i]
 		l.def = append(l.def, def)
-		l.rep = append(l.rep, rep)
+		if l.repeats {
+			l.rep = append(l.rep, rep)
+		}
 	}
 }
 
@@ -440,7 +448,7 @@ func (x *encoder) write(w *file.Writer) error {
 			return err
 		}
 		rep := l.rep
-		if col.Descr().MaxRepetitionLevel() == 0 {
+		if !l.repeats {
 			rep = nil
 		}
 		switch col := col.(type) {

@@ -9,6 +9,9 @@ import (
 	"spoor/internal/event"
 )
 
+// groupBytes is about how much memory the rows of a row group take at most.
+const groupBytes = 48 << 20
+
 // Stream writes events that come in the order of the files already, as when segments are merged: by day, then by
 // eventTime and eventID. It holds one row group in memory. It is not safe for concurrent use.
 type Stream struct {
@@ -33,7 +36,7 @@ func (s *Stream) Add(ctx context.Context, e *event.Event) error {
 	if e.Time < s.last {
 		return fmt.Errorf("write events in order: %s follows a later one", e.When())
 	}
-	if n := s.w.n; n > 0 && (n == s.room || !sameFile(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
+	if n := s.w.n; n > 0 && (n == s.room || s.w.bytes >= groupBytes || !sameFile(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
 		if err := s.group(ctx); err != nil {
 			return err
 		}

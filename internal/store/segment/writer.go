@@ -106,7 +106,15 @@ func (w *Writer) Reset() {
 
 // Flush writes the events that wait, one file or more for each day, and syncs files and folders. After an error nothing
 // of it is left in the folder, and the events still wait.
-func (w *Writer) Flush(ctx context.Context) ([]Segment, error) {
+func (w *Writer) Flush(ctx context.Context) ([]Segment, error) { return w.flush(ctx, nil) }
+
+// Settle is [Writer.Flush] for days of which there are enough events for a file; the events of other days go to aside.
+// After an error neither the writer nor aside may be used any more.
+func (w *Writer) Settle(ctx context.Context, aside *Spill) ([]Segment, error) {
+	return w.flush(ctx, aside)
+}
+
+func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 	if w.enc == nil {
 		w.enc = newEncoder()
 	}
@@ -114,18 +122,26 @@ func (w *Writer) Flush(ctx context.Context) ([]Segment, error) {
 	defer w.enc.reset()
 	order := w.sorted()
 	for len(order) > 0 {
-		n, room := 1, out.room(order[0].row)
-		for n < len(order) && n < room && sameFile(order[0].row, order[n].row) {
+		n, size := 1, len(order[0].row.ev.Raw)
+		for n < len(order) && sameFile(order[0].row, order[n].row) {
+			size += len(order[n].row.ev.Raw)
 			n++
 		}
-		w.group = w.group[:0]
-		for _, p := range order[:n] {
-			w.group = append(w.group, p.row)
-		}
-		if err := out.write(ctx, w.group); err != nil {
-			return nil, errors.Join(err, out.abort())
-		}
+		day := order[:n]
 		order = order[n:]
+		if aside != nil && n < enoughRows && size < enoughBytes {
+			if err := aside.add(w.rows(day)); err != nil {
+				return nil, errors.Join(err, out.abort())
+			}
+			continue
+		}
+		for len(day) > 0 {
+			n := min(len(day), out.room(day[0].row))
+			if err := out.write(ctx, w.rows(day[:n])); err != nil {
+				return nil, errors.Join(err, out.abort())
+			}
+			day = day[n:]
+		}
 	}
 	segs, err := out.close()
 	if err != nil {
@@ -133,6 +149,15 @@ func (w *Writer) Flush(ctx context.Context) ([]Segment, error) {
 	}
 	w.Reset()
 	return segs, nil
+}
+
+// rows gives the rows of places, until it is called again.
+func (w *Writer) rows(of []place) []*row {
+	w.group = w.group[:0]
+	for _, p := range of {
+		w.group = append(w.group, p.row)
+	}
+	return w.group
 }
 
 // place is a row with the beginning of what it is sorted by.
