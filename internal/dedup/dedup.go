@@ -18,6 +18,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"spoor/internal/event"
 )
@@ -97,9 +98,16 @@ func essence(name, source string, time int64) uint32 {
 
 const hashFactor = 0x9e3779b97f4a7c15
 
-// Add offers an event.
-func (s *Set) Add(e *event.Event) (Verdict, error) {
-	k := KeyOf(e)
+// Ahead says that k will be offered soon. Looking for a key costs little but waiting for memory, and other work can be
+// done meanwhile.
+func (s *Set) Ahead(k Key) {
+	if t := s.shards[k.hi>>58].near.Load(); t != nil {
+		prefetch(&(*t)[k.hi&uint64(len(*t)-1)])
+	}
+}
+
+// Add offers an event by its key and eventTime in nanoseconds.
+func (s *Set) Add(k Key, time int64) (Verdict, error) {
 	sh := &s.shards[k.hi>>58]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -118,7 +126,7 @@ func (s *Set) Add(e *event.Event) (Verdict, error) {
 		v = max(v, rv)
 	}
 	if s.opts.Earlier != nil {
-		ev, err := s.opts.Earlier(k, e.Time)
+		ev, err := s.opts.Earlier(k, time)
 		if err != nil {
 			return First, err
 		}
@@ -228,8 +236,9 @@ type shard struct {
 	table []Key      // those with hi 0 are free
 	n     int
 	runs  []*run
-	extra []Key     // unused between spills; scratch for sorting
-	_     [160]byte // keeps shards apart in the cache
+	extra []Key                 // unused between spills; scratch for sorting
+	near  atomic.Pointer[[]Key] // the table, for who does not hold mu
+	_     [152]byte             // keeps shards apart in the cache
 }
 
 func (s *shard) find(k Key) Verdict {
@@ -276,7 +285,9 @@ func (s *shard) grow(most int) {
 	if last := 1 << bits.Len(uint(most*4/3)); size > last/2 && len(old) < last {
 		size = last
 	}
-	s.table, s.n = make([]Key, size), 0
+	table := make([]Key, size)
+	s.table, s.n = table, 0
+	s.near.Store(&table)
 	for _, k := range old {
 		if k.hi != 0 {
 			s.put(k)

@@ -22,6 +22,12 @@ func ev(t testing.TB, id, name string) *event.Event {
 	return e
 }
 
+func add(s *Set, e *event.Event) (Verdict, error) {
+	k := KeyOf(e)
+	s.Ahead(k)
+	return s.Add(k, e.Time)
+}
+
 func randomID(r *rand.Rand) string {
 	a, b := r.Uint64(), r.Uint64()
 	return fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", a>>32, a>>16&0xffff, a&0xffff, b>>48, b&0xffffffffffff)
@@ -63,7 +69,7 @@ func TestAgainstMap(t *testing.T) {
 					want = Conflict
 				}
 				seen[p], ids[p.id] = true, true
-				got, err := s.Add(ev(t, p.id, p.name))
+				got, err := add(s, ev(t, p.id, p.name))
 				if err != nil || got != want {
 					t.Fatalf("%v: %d, %v, want %d", p, got, err, want)
 				}
@@ -91,7 +97,7 @@ func TestWithoutEventID(t *testing.T) {
 		if i == 2 {
 			name = "B"
 		}
-		if got, err := s.Add(ev(t, "", name)); got != want || err != nil {
+		if got, err := add(s, ev(t, "", name)); got != want || err != nil {
 			t.Errorf("%d: %d %v", i, got, err)
 		}
 	}
@@ -106,7 +112,7 @@ func BenchmarkAdd(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		if _, err := s.Add(events[i%len(events)]); err != nil {
+		if _, err := add(s, events[i%len(events)]); err != nil {
 			b.Fatal(err)
 		}
 	}

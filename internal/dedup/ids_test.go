@@ -162,15 +162,15 @@ func TestIndex(t *testing.T) {
 	x.Add(filepath.Join(dir, "missing.ids"), 0, 0)
 	s := New(Options{Earlier: x.Find})
 	for i, want := range []Verdict{Duplicate, Duplicate} {
-		if v, err := s.Add(e); v != want || err != nil {
+		if v, err := add(s, e); v != want || err != nil {
 			t.Errorf("%d: %d %v", i, v, err)
 		}
 	}
-	if v, err := s.Add(other); v != Duplicate || err != nil {
+	if v, err := add(s, other); v != Duplicate || err != nil {
 		t.Errorf("without id: %d %v", v, err)
 	}
 	for i, want := range []Verdict{Conflict, Duplicate} {
-		if v, err := s.Add(ev(t, "11111111-2222-3333-4444-555555555555", "C")); v != want || err != nil {
+		if v, err := add(s, ev(t, "11111111-2222-3333-4444-555555555555", "C")); v != want || err != nil {
 			t.Errorf("conflict %d: %d %v", i, v, err)
 		}
 	}

@@ -63,6 +63,9 @@ type Shard struct {
 	sorter *sorter
 	occ    occurrence
 	err    error
+
+	rules    []int // that the event matches
+	prepared bool
 }
 
 // Shard adds a shard. It may be called from any goroutine, at most 254 times.
@@ -85,9 +88,19 @@ func (b *Batch) Shard() (*Shard, error) {
 	return s, nil
 }
 
+// Prepare finds the rules that e matches, ahead of Event with the same e; it keeps nothing if that does not come. Whoever
+// calls it calls it before every Event.
+func (s *Shard) Prepare(e *event.Event) {
+	s.rules, s.prepared = s.worker.run(e), true
+}
+
 // Event evaluates an event. It copies what it keeps. After an error the batch is of no use.
 func (s *Shard) Event(e *event.Event) error {
-	rules := s.worker.run(e)
+	if !s.prepared {
+		s.Prepare(e)
+	}
+	s.prepared = false
+	rules := s.rules
 	if len(rules) == 0 {
 		return s.err
 	}

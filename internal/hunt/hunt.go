@@ -134,6 +134,13 @@ type worker struct {
 	timeline timeline
 }
 
+// Prepare finds the rules that the event matches; [intake.Run] calls it before each Event.
+func (w *worker) Prepare(e *event.Event) {
+	if w.rules != nil {
+		w.rules.Prepare(e)
+	}
+}
+
 // Event implements [intake.Worker].
 func (w *worker) Event(e *event.Event) error {
 	if w.only {

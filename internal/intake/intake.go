@@ -63,9 +63,18 @@ type Worker interface {
 	Event(e *event.Event) error
 }
 
+// preparer is a Worker that begins before it is known whether the event is a duplicate: Prepare is called before each
+// Event, with the same event, and keeps nothing of those that Event does not get.
+type preparer interface {
+	Prepare(e *event.Event)
+}
+
 // Seen remembers events, as [dedup.Set] does. Implementations are safe for concurrent use.
 type Seen interface {
-	Add(e *event.Event) (dedup.Verdict, error)
+	// Ahead says that a key will be added soon.
+	Ahead(k dedup.Key)
+	// Add offers an event by its key and eventTime in nanoseconds.
+	Add(k dedup.Key, time int64) (dedup.Verdict, error)
 }
 
 // Epochs tells objects from one another for whoever must take them over whole. Implementations are safe for concurrent use.
@@ -167,6 +176,7 @@ type slot struct {
 	run    *run
 	dec    *event.Decoder
 	worker Worker
+	early  preparer // the worker, nil if it is none
 }
 
 func (r *run) newSlot() (*slot, error) {
@@ -174,7 +184,8 @@ func (r *run) newSlot() (*slot, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &slot{run: r, dec: event.NewDecoder(r.opts.Limits), worker: w}, nil
+	early, _ := w.(preparer)
+	return &slot{run: r, dec: event.NewDecoder(r.opts.Limits), worker: w, early: early}, nil
 }
 
 // list queues what the sources list. A source that cannot be listed to its end ends the run when what was queued is done:
@@ -426,8 +437,17 @@ func (s *sink) Event(e *event.Event) error {
 		t.Record(account, region, e.Time, ledger.Filtered)
 		return nil
 	}
-	if opts.Seen != nil && !s.distinct {
-		switch v, err := opts.Seen.Add(e); {
+	distinct := opts.Seen == nil || s.distinct
+	var key dedup.Key
+	if !distinct {
+		key = dedup.KeyOf(e)
+		opts.Seen.Ahead(key)
+	}
+	if s.slot.early != nil {
+		s.slot.early.Prepare(e)
+	}
+	if !distinct {
+		switch v, err := opts.Seen.Add(key, e.Time); {
 		case err != nil:
 			s.fatal = err
 			return err
