@@ -80,9 +80,6 @@ func (e *env) showLineage(r *lineage.Report, asJSON bool) error {
 	if asJSON {
 		return e.printJSON(r)
 	}
-	if len(r.Roots) == 0 {
-		return nil
-	}
 	width, _, _ := terminal(e.stdout)
 	return r.Text(e.stdout, width)
 }

@@ -303,11 +303,8 @@ func fits(n *Node, r, c rec, at time.Time) bool {
 	case "GetFederationToken":
 		return near && n.Type == "FederatedUser" && c.session == last(n.ARN) && c.who.ARN == n.role
 	case "GetRoleCredentials", "Federate":
-		set, ok := strings.CutPrefix(last(n.role), "AWSReservedSSO_")
-		if i := strings.LastIndexByte(set, '_'); i > 0 {
-			set = set[:i]
-		}
-		return ok && near && c.ssoAcct == n.Account && c.ssoRole == set && (c.who.Actor == "" || strings.EqualFold(c.who.Actor, n.Name) || c.who.Type == "IdentityCenterUser")
+		set := permissionSet(n.role)
+		return set != "" && near && c.ssoAcct == n.Account && c.ssoRole == set && (c.who.Actor == "" || strings.EqualFold(c.who.Actor, n.Name) || c.who.Type == "IdentityCenterUser")
 	case "ConsoleLogin", "SwitchRole", "GetSigninToken", "UserAuthentication", "CreateOAuth2Token", "AuthorizeOAuth2Access":
 		return c.who.ARN == n.ARN && n.ARN != ""
 	}

@@ -15,11 +15,11 @@ import (
 // fewNodes is how many nodes get a block of lines each; in larger trees, those at the ends get one line.
 const fewNodes = 12
 
-// Text writes the report as trees for a terminal of that many columns, 0 for one of 150. Everything out of logs is made
+// Text writes the report as trees for a terminal of that many columns, 0 for one of 100. Everything out of logs is made
 // safe to show.
 func (r *Report) Text(w io.Writer, width int) error {
 	if width <= 0 {
-		width = 150
+		width = 100
 	}
 	p := &printer{w: bufio.NewWriter(w), width: max(width, 60)}
 	for _, n := range r.Roots {
@@ -32,7 +32,11 @@ func (r *Report) Text(w io.Writer, width int) error {
 	}
 	p.roots(r.Roots)
 	p.line("", "")
-	for _, c := range r.Accounts {
+	for i, c := range r.Accounts {
+		if i == 12 {
+			p.line("", fmt.Sprintf("and data of %d more accounts", len(r.Accounts)-i))
+			break
+		}
 		p.line("", fmt.Sprintf("data of account %s: %s to %s, %s", name(c.Account, 20), clock(c.First), clock(c.Last), plural(int(c.Events), "event")))
 	}
 	if r.Left > 0 {
@@ -93,7 +97,7 @@ func (p *printer) count(n *Node) {
 
 // line writes a line that is made safe already, cut to the width.
 func (p *printer) line(indent, text string) {
-	s := indent + text
+	s := indent + strings.ReplaceAll(text, "\u00a0", " ")
 	if safetext.Width(s) > p.width {
 		s = safetext.Terminal(s, p.width)
 	}
@@ -124,31 +128,33 @@ func (p *printer) head(r *Report) {
 	}
 }
 
-// wrap writes text in as many lines as it takes, broken at blanks.
+// wrap writes text in as many lines as it takes, broken at blanks where there are some.
 func (p *printer) wrap(indent, further, text string) {
 	for {
-		room := p.width - safetext.Width(indent)
+		room := max(20, p.width-safetext.Width(indent))
 		if safetext.Width(text) <= room {
 			p.line(indent, text)
 			return
 		}
-		cut, columns := 0, 0
+		cut, next, columns := 0, 0, 0
 		for i, r := range text {
-			if r == ' ' {
-				cut = i
-			}
-			if columns += safetext.Width(string(r)); columns > room && cut > 0 {
+			if columns += safetext.Width(string(r)); columns > room {
+				if cut == 0 {
+					cut, next = i, i
+				}
 				break
 			}
-		}
-		if cut == 0 {
-			p.line(indent, text)
-			return
+			if r == ' ' && i > 0 {
+				cut, next = i, i+1
+			}
 		}
 		p.line(indent, text[:cut])
-		text, indent = text[cut+1:], further
+		text, indent = strings.TrimLeft(text[next:], " "), further
 	}
 }
+
+// unbroken keeps a text on one line, as far as there is room. line takes the marks out again.
+func unbroken(s string) string { return strings.ReplaceAll(s, " ", "\u00a0") }
 
 // chain tells the way from the beginning to n on one line.
 func chain(n *Node) string {
@@ -170,12 +176,24 @@ func chain(n *Node) string {
 	return "(unknown) → " + step
 }
 
+// permissionSet is the permission set of Identity Center that a role stands for, or "".
+func permissionSet(role string) string {
+	set, ok := strings.CutPrefix(last(role), "AWSReservedSSO_")
+	if i := strings.LastIndexByte(set, '_'); ok && i > 0 {
+		return set[:i]
+	}
+	return ""
+}
+
 // title names a node.
 func title(n *Node, account bool) string {
 	kind, who := n.ActorKind, n.Actor
 	switch {
 	case n.Type == "AssumedRole" && n.role != "":
 		kind, who = "role", last(n.role)
+		if set := permissionSet(n.role); set != "" {
+			kind, who = "permission set", set
+		}
 	case n.Type == "AWSService":
 		kind = "service"
 	case n.Type == "AWSAccount" && kind == "account":
@@ -212,20 +230,20 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 	if e := n.Origin.Event; e != nil && !root {
 		head = clock(e.Time) + "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →  "
 	}
-	head += title(n, true)
+	head += unbroken(title(n, true))
 	if n.Key != "" {
 		head += "  " + name(n.Key, 60)
 	}
+	mark = unbroken(mark)
 	if p.nodes > fewNodes && n.plain() {
 		p.line(lead, n.short(root)+mark)
 		return
 	}
-	p.line(lead, head+mark)
-	more := len(n.Minted)+len(n.Groups) > 0 || n.Hidden > 0
 	bar := indent + "  "
-	if more {
+	if len(n.Minted)+len(n.Groups) > 0 || n.Hidden > 0 {
 		bar = indent + "│ "
 	}
+	p.wrap(lead, bar+"    ", head+mark)
 	p.facts(n, bar)
 	type child struct {
 		at time.Time
@@ -233,16 +251,22 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 		g  *Group
 	}
 	var children []child
+	var unused []*Node // that would hide the others
 	for _, c := range n.Minted {
+		if p.nodes > fewNodes && c.plain() && c.Uses.unused() {
+			unused = append(unused, c)
+			continue
+		}
 		children = append(children, child{c.began(), c, nil})
 	}
+	rest := n.Hidden > 0 || len(unused) > 0
 	for i := range n.Groups {
 		children = append(children, child{n.Groups[i].First, nil, &n.Groups[i]})
 	}
 	slices.SortStableFunc(children, func(a, b child) int { return a.at.Compare(b.at) })
 	for i, c := range children {
 		lead, next := "├─ ", "│  "
-		if i == len(children)-1 && n.Hidden == 0 {
+		if i == len(children)-1 && !rest {
 			lead, next = "└─ ", "   "
 		}
 		if p.nodes <= fewNodes {
@@ -254,17 +278,21 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 			p.group(c.g, indent+lead, indent+next)
 		}
 	}
+	if len(unused) > 0 {
+		lead := "└─ "
+		if n.Hidden > 0 {
+			lead = "├─ "
+		}
+		p.line(indent, lead+fmt.Sprintf("%s that were never used, %s to %s", plural(len(unused), "session"), clock(unused[0].began()), clock(unused[len(unused)-1].began())))
+	}
 	if n.Hidden > 0 {
 		more := ""
 		if len(children) > 0 {
 			more = " more"
 		}
-		text := "minted " + plural(int(n.Hidden), "other session")
-		if more != "" {
-			text = "minted " + fmt.Sprint(n.Hidden) + " more"
-		}
-		if !n.Target && !n.expanded {
-			text += ", which are not about this; ask for " + name(n.Key, 60) + " to see them"
+		text := fmt.Sprintf("minted %d%s, not shown", n.Hidden, more)
+		if !n.expanded {
+			text += ": spoor lineage " + name(n.Key, 60)
 		}
 		p.line(indent, "└─ "+text)
 	}
@@ -272,24 +300,36 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 
 // short tells about a node in one line, what tells apart first.
 func (n *Node) short(root bool) string {
-	s := fmt.Sprintf("%s  %-20s %s", clock(n.began()), name(n.Key, 40), n.Uses.brief())
-	if e := n.Origin.Event; e != nil && !root {
-		s += "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →"
+	s := fmt.Sprintf("%s  %-20s %s  %s", clock(n.began()), name(n.Key, 40), n.Uses.brief(), name(n.Account, 20))
+	if n.parent == nil || n.Name != n.parent.Actor {
+		s += " " + title(n, false)
+	} else {
+		of := *n
+		of.Name = "" // as of the parent
+		s += " " + title(&of, false)
 	}
-	return s + "  " + title(n, true)
+	if e := n.Origin.Event; e != nil && !root {
+		s += ", " + name(e.Name, 60) + " from " + name(e.Address, 50)
+	}
+	return s
 }
 
 // brief tells how much on a few columns.
 func (u *Uses) brief() string {
-	if u == nil || u.Calls == 0 {
-		return fmt.Sprintf("%16s", "never used")
+	if u.unused() {
+		return fmt.Sprintf("%-16s", "never used")
 	}
-	s := fmt.Sprintf("%5d calls", u.Calls)
+	s := fmt.Sprintf("%4d calls", u.Calls)
+	if u.Calls == 1 {
+		s = "   1 call "
+	}
 	if u.Failed > 0 {
-		return s + fmt.Sprintf(" %4d✗", u.Failed)
+		return s + fmt.Sprintf(" %4d ✗", u.Failed)
 	}
-	return s + "      "
+	return s + "       "
 }
+
+func (u *Uses) unused() bool { return u == nil || u.Calls == 0 }
 
 // plain reports whether n can be told in a line.
 func (n *Node) plain() bool {
@@ -331,7 +371,11 @@ func (p *printer) facts(n *Node, bar string) {
 	} else {
 		switch o.Certainty {
 		case Beginning:
-			fact("begins", o.Text)
+			if n.Source != "" {
+				fact("begins", o.Text+": "+safetext.Middle(n.Source, 90))
+			} else {
+				fact("begins", o.Text)
+			}
 		case Ambiguous:
 			fact("origin", "SEVERAL CANDIDATES: "+safetext.Terminal(o.Text, 300))
 			for _, c := range o.Candidates {
@@ -369,7 +413,7 @@ func (p *printer) facts(n *Node, bar string) {
 	if n.Console {
 		about = append(about, "in the console")
 	}
-	if n.Source != "" && n.Source != n.Actor && n.ActorKind != "service" {
+	if n.Source != "" && n.Source != n.Actor && n.Kind != Identity && n.ActorKind != "service" {
 		about = append(about, "for "+safetext.Middle(n.Source, 90))
 	}
 	fact("session", strings.Join(about, ", "))
@@ -427,7 +471,7 @@ func addresses(u *Uses) string {
 			parts = append(parts, fmt.Sprintf("and %d more", u.Addresses[0].Distinct-int64(i)))
 			break
 		}
-		parts = append(parts, fmt.Sprintf("%s ×%d (%s)", name(c.Value, 60), c.Calls, period(c.First, c.Last, u.sameDay())))
+		parts = append(parts, unbroken(fmt.Sprintf("%s ×%d (%s)", name(c.Value, 60), c.Calls, period(c.First, c.Last, u.sameDay()))))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -437,6 +481,7 @@ func products(agents []Count) []Count {
 	var out []Count
 	for _, a := range agents {
 		product, _, _ := strings.Cut(strings.Trim(a.Value, "[]"), " ")
+		product = strings.TrimRight(product, ",;")
 		at := slices.IndexFunc(out, func(c Count) bool { return c.Value == product })
 		if at < 0 {
 			at, out = len(out), append(out, Count{Value: product})
@@ -464,7 +509,7 @@ func sequence(list []Count, sameDay bool) string {
 		if c.Calls > 1 {
 			s += fmt.Sprintf(" ×%d", c.Calls)
 		}
-		parts = append(parts, s+failures(c))
+		parts = append(parts, unbroken(s+failures(c)))
 	}
 	if more > 0 {
 		parts = append(parts, fmt.Sprintf("and %d more kinds of calls", more))
@@ -530,13 +575,14 @@ func counts(list []Count, most, limit int) string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		b.WriteString(name(c.Value, limit))
+		item := name(c.Value, limit)
 		if c.Calls > 1 {
-			fmt.Fprintf(&b, " ×%d", c.Calls)
+			item += fmt.Sprintf(" ×%d", c.Calls)
 		}
 		if c.Source != "" {
-			b.WriteString(failures(c))
+			item += failures(c)
 		}
+		b.WriteString(unbroken(item))
 	}
 	return b.String()
 }

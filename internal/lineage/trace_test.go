@@ -59,7 +59,7 @@ unknown before-data: user ana AKIAEXAMPLEANA00
 			use(l, home, role(home, "AWSReservedSSO_Admin_0123456789abcdef", "ana@example.com", "ASIAEXAMPLESSO00", at("10:00:00")))
 		}, "ana@example.com", `
 beginning: person ana@example.com
-  AssumeRoleWithSAML proven: role AWSReservedSSO_Admin_0123456789abcdef/ana@example.com ASIAEXAMPLESSO00 <`},
+  AssumeRoleWithSAML proven: permission set Admin/ana@example.com ASIAEXAMPLESSO00 <`},
 		"Identity Center's own record": {func(l *logs) {
 			l.add(home, at("10:00:01"), "sso.amazonaws.com", "GetRoleCredentials", obj{"type": "IdentityCenterUser", "accountId": home, "onBehalfOf": obj{"userId": "u-1", "identityStoreArn": "arn:aws:identitystore::" + home + ":identitystore/d-1"}, "credentialId": "C1"},
 				obj{"serviceEventDetails": obj{"role_name": "Admin", "account_id": home}})
@@ -68,7 +68,7 @@ beginning: person ana@example.com
 			use(l, home, role(home, "AWSReservedSSO_Admin_0123456789abcdef", "ana@example.com", "ASIAEXAMPLESSO00", at("10:00:00")))
 		}, "ASIAEXAMPLESSO00", `
 beginning: person u-1 C1
-  GetRoleCredentials matched: role AWSReservedSSO_Admin_0123456789abcdef/ana@example.com ASIAEXAMPLESSO00 <`},
+  GetRoleCredentials matched: permission set Admin/ana@example.com ASIAEXAMPLESSO00 <`},
 		"AssumeRoleWithWebIdentity": {func(l *logs) {
 			l.add(home, at("10:00:00"), "sts.amazonaws.com", "AssumeRoleWithWebIdentity", obj{"type": "WebIdentityUser", "principalId": "p", "userName": "repo:example/app:ref:main", "identityProvider": "ci.example"},
 				taken(home, "Build", "b1", "ASIAEXAMPLEWEB00"))
