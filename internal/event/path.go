@@ -157,7 +157,7 @@ type probe struct {
 const probeFrom = 48
 
 // byRarity lists letters, those that are rare in JSON first.
-const byRarity = "qjxzvwyhbgpmfuldcniotrae"
+const byRarity = "jqxkzhywbgfvplmudoicnrtsae"
 
 // makeProbe takes segments of ASCII letters, digits, hyphens and underscores.
 func makeProbe(seg string) probe {
