@@ -44,22 +44,20 @@ type rec struct {
 	scope    string // inScopeOf.sourceArn
 	delivery string // ec2RoleDelivery
 	issuer   string // ARN of the session's issuer
-	agent    string
 	invoked  string
 	shared   string
 	request  string // requestID
 	token    string // credentialId
 	// of calls that mint
-	gave     string // key in the answer
-	assumed  string // ARN of the session in the answer
-	role     string // requestParameters.roleArn
-	session  string // requestParameters.roleSessionName, or name
-	user     string // requestParameters.userName, or the user of the key in the answer
-	set      string // requestParameters.sourceIdentity
-	from     string // additionalEventData.SwitchFrom
-	ssoRole  string
-	ssoAcct  string
-	dataRoot bool
+	gave    string // key in the answer
+	assumed string // ARN of the session in the answer
+	role    string // requestParameters.roleArn
+	session string // requestParameters.roleSessionName, or name
+	user    string // requestParameters.userName, or the user of the key in the answer
+	set     string // requestParameters.sourceIdentity
+	from    string // additionalEventData.SwitchFrom
+	ssoRole string
+	ssoAcct string
 }
 
 const recColumns = `eventID, eventTime, eventSource, eventName, account, awsRegion, left(sourceIPAddress, ` + longest + `), left(userAgent, ` + longest + `),

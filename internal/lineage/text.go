@@ -226,15 +226,14 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 			mark = "  ◀ asked for"
 		}
 	}
-	head := ""
+	call := ""
 	if e := n.Origin.Event; e != nil && !root {
-		head = clock(e.Time) + "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →  "
+		call = clock(e.Time) + "  " + name(e.Name, 60) + " from " + name(e.Address, 50) + "  →  "
 	}
-	head += unbroken(title(n, true))
+	who, key := title(n, true), ""
 	if n.Key != "" {
-		head += "  " + name(n.Key, 60)
+		key = "  " + name(n.Key, 60)
 	}
-	mark = unbroken(mark)
 	if p.nodes > fewNodes && n.plain() {
 		p.line(lead, n.short(root)+mark)
 		return
@@ -243,7 +242,12 @@ func (p *printer) node(n *Node, lead, indent string, root bool) {
 	if len(n.Minted)+len(n.Groups) > 0 || n.Hidden > 0 {
 		bar = indent + "│ "
 	}
-	p.wrap(lead, bar+"    ", head+mark)
+	if head := call + who + key + mark; call == "" || safetext.Width(lead+head) <= p.width {
+		p.wrap(lead, bar+"    ", head)
+	} else {
+		p.wrap(lead, bar+"    ", call+strings.TrimSpace(key)+mark)
+		p.wrap(bar, bar+"    ", who)
+	}
 	p.facts(n, bar)
 	type child struct {
 		at time.Time
