@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"container/heap"
 	"encoding/binary"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -24,13 +25,26 @@ const (
 // keyBuilder makes group keys and measured values of events. What it gives is valid until its next reset.
 type keyBuilder struct {
 	buf    []byte
-	vals   []string
+	list   []string // keys and measured values, in buf
+	vals   []string // of one path
+	limit  int      // of vals
+	take   func(event.Value) bool
 	inputs []input
 }
 
 func (k *keyBuilder) reset() {
 	k.buf = k.buf[:0]
+	k.list = k.list[:0]
 	k.inputs = k.inputs[:0]
+}
+
+// find sets vals to the values at p.
+func (k *keyBuilder) find(p *event.Path, e *event.Event, limit int) {
+	if k.take == nil {
+		k.take = func(v event.Value) bool { k.scalars(v); return len(k.vals) < k.limit }
+	}
+	k.vals, k.limit = k.vals[:0], limit
+	e.Find(p, k.take)
 }
 
 // add appends the inputs that an event gives to correlation c through f.
@@ -109,44 +123,51 @@ func splitKey(key string) []string {
 // product gives a key for each combination of the values at paths. A path without a value gives no key, or with missing
 // set the empty text.
 func (k *keyBuilder) product(paths []*event.Path, e *event.Event, limit int, missing bool) []string {
-	var keys []string
+	from := len(k.list)
 	for i, p := range paths {
-		k.vals = k.vals[:0]
-		e.Find(p, func(v event.Value) bool { k.scalars(v, limit); return len(k.vals) < limit })
+		k.find(p, e, limit)
 		if len(k.vals) == 0 {
 			if !missing {
+				k.list = k.list[:from]
 				return nil
 			}
 			k.vals = append(k.vals, "")
 		}
 		if i == 0 {
 			for _, v := range k.vals {
-				keys = appendNew(keys, []string{k.single(v)})
+				k.new(from, k.single(v))
 			}
 			continue
 		}
-		var next []string
-		for _, key := range keys {
+		to := len(k.list)
+		for _, key := range k.list[from:to] {
 			for _, v := range k.vals {
-				if len(next) == limit {
+				if len(k.list)-to == limit {
 					break
 				}
 				start := len(k.buf)
 				k.buf = appendKey(append(k.buf, key...), v)
-				next = appendNew(next, []string{view(k.buf[start:])})
+				k.new(to, view(k.buf[start:]))
 			}
 		}
-		keys = next
+		k.list = append(k.list[:from], k.list[to:]...)
 	}
-	return keys
+	return k.list[from:len(k.list):len(k.list)]
+}
+
+// new appends a text to list unless it is there already, from a place on.
+func (k *keyBuilder) new(from int, text string) {
+	if !slices.Contains(k.list[from:], text) {
+		k.list = append(k.list, text)
+	}
 }
 
 // scalars appends the texts of v: elements of arrays one by one, objects as JSON, null as nothing.
-func (k *keyBuilder) scalars(v event.Value, limit int) {
+func (k *keyBuilder) scalars(v event.Value) {
 	switch v.Kind() {
 	case event.Missing, event.Null:
 	case event.Array:
-		v.Elements(func(el event.Value) bool { k.scalars(el, limit); return len(k.vals) < limit })
+		v.Elements(k.take)
 	case event.Object:
 		k.vals = append(k.vals, string(v.Compact(nil)))
 	default:

@@ -7,11 +7,11 @@ import (
 	"strings"
 
 	"spoor/internal/event"
-	"spoor/internal/match"
 )
 
 // evidence describes a record that was kept aside, its texts shortened. rule is the event rule that it matched, or -1.
-func (rs *Ruleset) evidence(e *event.Event, rule int, withRaw bool) Evidence {
+func (rs *Ruleset) evidence(r *reading, rule int, withRaw bool) Evidence {
+	e := &r.event
 	keep := func(s string) string { return strings.Clone(shorten(s)) }
 	ev := Evidence{
 		ID: keep(e.ID()), Time: when(e.Time), Source: keep(e.Source()), Name: keep(e.Name()), Region: keep(e.Region()),
@@ -19,9 +19,8 @@ func (rs *Ruleset) evidence(e *event.Event, rule int, withRaw bool) Evidence {
 		Error: keep(e.Text(event.ErrorCode)), Key: keep(e.Text(event.AccessKeyID)), Target: keep(Target(e)), File: e.File, Offset: e.Offset,
 	}
 	if rule >= 0 {
-		var c match.Context
-		c.Reset(e)
-		ev.Matched = explain(&c, rs.rules[rule].src.Expr)
+		r.match.Reset(e)
+		ev.Matched = explain(&r.match, rs.rules[rule].src.Expr)
 	}
 	if withRaw {
 		ev.Raw = bytes.Clone(e.Raw)

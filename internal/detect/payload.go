@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"spoor/internal/event"
+	"spoor/internal/match"
 )
 
 // handle addresses a record in a [payloadLog]: shard, block and offset packed. 0 stands for none.
@@ -248,11 +249,17 @@ func (l *payloadLog) close() error {
 	return nil
 }
 
+// reading is what one goroutine needs to read records back, one at a time.
+type reading struct {
+	event event.Event
+	match match.Context
+}
+
 // want is a record that is asked for and what to do with it. to may be called from any goroutine, also at once with the
 // to of others. The event is valid until it returns.
 type want struct {
 	h  handle
-	to func(e *event.Event)
+	to func(r *reading)
 }
 
 // Again reads parts of a file a second time: it calls to with the number and the text of each, in order, while they last.
@@ -262,7 +269,7 @@ type Again func(file string, at []event.Stretch, to func(i int, text []byte) err
 // located is a wanted record that was not kept.
 type located struct {
 	at event.Stretch
-	to func(e *event.Event)
+	to func(r *reading)
 }
 
 // fetch reads the wanted records, each block and each file once, several at a time. Records that were let go are passed
@@ -271,8 +278,13 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 	slices.SortStableFunc(wants, func(a, b want) int { return cmp.Compare(a.h, b.h) })
 	var mu sync.Mutex // guards files and lost
 	files := map[string][]located{}
+	procs := runtime.GOMAXPROCS(0)
+	free := make(chan *reading, procs)
+	for range procs {
+		free <- new(reading)
+	}
 	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
+	g.SetLimit(procs)
 	for len(wants) > 0 {
 		n := 1
 		for n < len(wants) && wants[n].h.shard() == wants[0].h.shard() && wants[n].h.block() == wants[0].h.block() {
@@ -284,7 +296,9 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 			continue
 		}
 		g.Go(func() error {
-			return fetchBlock(logs[some[0].h.shard()], some, func(file string, l located) {
+			r := <-free
+			defer func() { free <- r }()
+			return fetchBlock(r, logs[some[0].h.shard()], some, func(file string, l located) {
 				mu.Lock()
 				defer mu.Unlock()
 				files[file] = append(files[file], l)
@@ -296,7 +310,9 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 	}
 	for name, records := range files {
 		g.Go(func() error {
-			n, err := fetchFile(name, records, again)
+			r := <-free
+			defer func() { free <- r }()
+			n, err := fetchFile(r, name, records, again)
 			mu.Lock()
 			defer mu.Unlock()
 			lost += n
@@ -310,44 +326,43 @@ func fetch(logs []*payloadLog, wants []want, again Again) (lost int, err error) 
 }
 
 // fetchBlock reads wanted records of one block, and tells where those are that were only located.
-func fetchBlock(l *payloadLog, wants []want, elsewhere func(file string, l located)) error {
+func fetchBlock(r *reading, l *payloadLog, wants []want, elsewhere func(file string, l located)) error {
 	text, err := l.block(wants[0].h.block(), nil)
 	if err != nil || text == nil {
 		return err
 	}
-	var e event.Event
-	var r stored
+	var rec stored
 	last := noHandle
 	for _, w := range wants {
 		if w.h != last {
 			last = w.h
-			if r, err = l.record(text, w.h.offset()); err != nil {
+			if rec, err = l.record(text, w.h.offset()); err != nil {
 				return err
 			}
-			if r.raw != nil {
-				if err := e.Reset(r.raw); err != nil {
+			if rec.raw != nil {
+				if err := r.event.Reset(rec.raw); err != nil {
 					return fmt.Errorf("read matching records back: %w", err)
 				}
-				e.File, e.Offset = r.file, r.at.Offset
+				r.event.File, r.event.Offset = rec.file, rec.at.Offset
 			}
 		}
-		if r.raw == nil {
-			elsewhere(r.file, located{r.at, w.to})
+		if rec.raw == nil {
+			elsewhere(rec.file, located{rec.at, w.to})
 			continue
 		}
-		w.to(&e)
+		w.to(r)
 	}
 	return nil
 }
 
 // fetchFile reads wanted records of one file again and returns how many of them are not there any more.
-func fetchFile(name string, records []located, again Again) (lost int, err error) {
+func fetchFile(r *reading, name string, records []located, again Again) (lost int, err error) {
 	slices.SortStableFunc(records, func(a, b located) int { return cmp.Compare(a.at.Offset, b.at.Offset) })
 	var at []event.Stretch
 	var first []int // of records, by place
-	for i, r := range records {
-		if i == 0 || r.at.Offset != records[i-1].at.Offset {
-			at, first = append(at, r.at), append(first, i)
+	for i, l := range records {
+		if i == 0 || l.at.Offset != records[i-1].at.Offset {
+			at, first = append(at, l.at), append(first, i)
 		}
 	}
 	first = append(first, len(records))
@@ -355,14 +370,13 @@ func fetchFile(name string, records []located, again Again) (lost int, err error
 		return len(at), nil
 	}
 	lost = len(at)
-	var e event.Event
 	err = again(name, at, func(i int, text []byte) error {
-		if e.Reset(text) != nil {
+		if r.event.Reset(text) != nil {
 			return nil // the file has changed
 		}
-		e.File, e.Offset = name, at[i].Offset
-		for _, r := range records[first[i]:first[i+1]] {
-			r.to(&e)
+		r.event.File, r.event.Offset = name, at[i].Offset
+		for _, l := range records[first[i]:first[i+1]] {
+			l.to(r)
 		}
 		lost--
 		return nil

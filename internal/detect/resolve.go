@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-
-	"spoor/internal/event"
 )
 
 // DefaultRawLimit is the most bytes of raw records that findings carry together; beyond it the findings that rank last show
@@ -42,12 +40,12 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 	keep := rawKeeper{limit: rawLimit, cut: 1 << 62}
 	var wants []want
 	show := func(order int, d *draft, i int, rule int, h handle) {
-		wants = append(wants, want{h, func(e *event.Event) {
+		wants = append(wants, want{h, func(r *reading) {
 			at := order*EventCap + i
 			mu.Lock()
 			withRaw := keep.take(at)
 			mu.Unlock()
-			ev := rs.evidence(e, rule, withRaw)
+			ev := rs.evidence(r, rule, withRaw)
 			if d.of != nil {
 				ev.RuleID = rs.labelID(rule)
 			}
@@ -83,12 +81,12 @@ func (rs *Ruleset) findings(groups []*aggregate, of []*caseOf, logs []*payloadLo
 		tallies[d] = t
 		for _, p := range d.of.parts {
 			done := p.Handle == d.of.done
-			wants = append(wants, want{handle(p.Handle), func(e *event.Event) {
+			wants = append(wants, want{handle(p.Handle), func(r *reading) {
 				mu.Lock()
 				defer mu.Unlock()
-				t.add(e)
+				t.add(&r.event)
 				if done {
-					d.Actor = e.Actor()
+					d.Actor = r.event.Actor()
 					d.Actor.Session = ""
 				}
 			}})

@@ -23,7 +23,9 @@ type row struct {
 type rowGroup struct {
 	corr int
 	key  textRef
-	many bool // some row of it has more than one value, or numbers
+	rows int
+	refs uint64 // of all of them
+	many bool   // some row has more than one value, or numbers
 }
 
 // rowValues are the measured values of a row that has more than one, or numbers.
@@ -65,6 +67,9 @@ func (r *rows) add(o *occurrence) {
 		r.n++
 		r.used += rowBytes
 		*to = row{time: o.time, record: o.record, refs: in.refs, id: id, account: account, group: r.group(in.corr, in.key), failed: o.failed}
+		g := &r.groups[to.group]
+		g.rows++
+		g.refs |= in.refs
 		switch {
 		case len(in.values) == 0 && len(in.numbers) == 0:
 		case len(in.values) == 1 && len(in.numbers) == 0:
@@ -77,7 +82,7 @@ func (r *rows) add(o *occurrence) {
 			r.lists = append(r.lists, l)
 			r.used += int64(entryBytes + 4*len(l.values) + 8*len(l.numbers))
 			to.value, to.many = uint32(len(r.lists)), true
-			r.groups[to.group].many = true
+			g.many = true
 		}
 	}
 }

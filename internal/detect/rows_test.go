@@ -157,3 +157,39 @@ func TestIdleGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A group is judged by all that is known of it, whichever shard knows it.
+func TestGroupsOverShards(t *testing.T) {
+	t.Parallel()
+	rs := rulesOf(t, rule("A", "A")+rule("B", "B")+
+		correlationDoc("values", "value_count", "A", "  group-by: userIdentity.userName\n  condition: {field: requestParameters.id, gte: 3}\n")+
+		correlationDoc("both", "temporal", "A, B", "  group-by: userIdentity.userName\n"))
+	for _, c := range []struct {
+		name string
+		recs []rec // dealt in turn
+		want []string
+	}{
+		{"one value each", []rec{{name: "A", params: `{"id":1}`}, {name: "A", params: `{"id":2}`}, {name: "A", params: `{"id":3}`}}, []string{"values"}},
+		{"the same value", []rec{{name: "A", params: `{"id":1}`}, {name: "A", params: `{"id":1}`}, {name: "A", params: `{"id":2}`}}, nil},
+		{"two values of one", []rec{{name: "A", params: `{"id":[1,2]}`}, {name: "A", params: `{"id":3}`}}, []string{"values"}},
+		{"two values of another", []rec{{name: "A", params: `{"id":3}`}, {name: "A", params: `{"id":[1,2]}`}}, []string{"values"}},
+		{"another rule", []rec{{name: "A", params: `{"id":1}`}, {name: "B"}, {name: "A"}}, []string{"both"}},
+		{"another rule first", []rec{{name: "B"}, {name: "A"}}, []string{"both"}},
+		{"another user", []rec{{name: "A"}, {name: "B", user: "bea"}}, nil},
+	} {
+		for shards := range 4 {
+			res := batchOf(t, rs, BatchOptions{}, shards+1, events(t, c.recs))
+			var got []string
+			for _, f := range res.Findings {
+				got = append(got, f.Rule.Title)
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("%s, %d shards: %q, want %q", c.name, shards+1, got, c.want)
+			}
+		}
+	}
+	res, err := NewEngine(rs).NewBatch(BatchOptions{}).Finish(t.Context())
+	if err != nil || len(res.Findings) > 0 {
+		t.Errorf("without a shard: %+v, %v", res, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -385,8 +386,13 @@ func merged(rs *Ruleset, sorters []*sorter, visit func(*occurrence) error) error
 		m = append(m, c)
 		return nil
 	}
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for i, s := range sorters {
-		s.sort(keep[i])
+		g.Go(func() error { s.sort(keep[i]); return nil })
+	}
+	_ = g.Wait() // none fails
+	for _, s := range sorters {
 		if err := add(&memoryStream{s: s}); err != nil {
 			return err
 		}

@@ -29,7 +29,23 @@ func (s *Spec) Possible(marks []Mark, seen []int32) bool {
 	return true
 }
 
-// enough reports whether the comparisons hold for q, or would for more.
+// Enough reports whether the condition can come to hold in a group that gets no more than n entries, with these references
+// among them. It is a quick look before [Spec.Possible], which says what the answers mean.
+func (s *Spec) Enough(n int, refs uint64) bool {
+	if s.JudgedAtEnd() {
+		return true
+	}
+	switch s.Kind {
+	case Count, Distinct:
+		return s.enough(n)
+	case Temporal, Ordered:
+		n := bits.OnesCount64(refs)
+		return s.temporal(refs, float64(n)) && (s.Expr != nil || s.enough(n))
+	}
+	return true
+}
+
+// enough reports whether the comparisons hold for q. All of them hold for more, too.
 func (s *Spec) enough(q int) bool {
 	for _, c := range s.Conds {
 		if !c.holds(float64(q)) {
@@ -96,8 +112,7 @@ func (s *Spec) mostRefs(marks []Mark) bool {
 				refs |= 1 << ref
 			}
 		}
-		n := bits.OnesCount64(refs)
-		if s.temporal(refs, float64(n)) && (s.Expr != nil || s.enough(n)) {
+		if s.Enough(i+1, refs) {
 			return true
 		}
 	}

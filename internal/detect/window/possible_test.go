@@ -52,6 +52,13 @@ func TestPossible(t *testing.T) {
 				}
 				s.Flush()
 				possible := spec.Possible(marks, seen)
+				var refs uint64
+				for _, m := range marks {
+					refs |= m.Refs
+				}
+				if possible && !spec.Enough(len(marks), refs) {
+					t.Fatalf("too few for what is possible: %+v", marks)
+				}
 				switch {
 				case fires && !possible:
 					t.Fatalf("it fires on what is said to be impossible: %+v", marks)
@@ -85,7 +92,7 @@ func TestPossibleWhereItCannotTell(t *testing.T) {
 		"most":              {Kind: Max, Conds: never},
 	} {
 		spec.Span = time.Second
-		if !spec.Possible(one, make([]int32, 1)) {
+		if !spec.Enough(1, 1) || !spec.Possible(one, make([]int32, 1)) {
 			t.Errorf("%s: ruled out", name)
 		}
 	}
