@@ -1,0 +1,249 @@
+package iam
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+)
+
+// Caller is a principal in a call: what [Service.Authenticate] found out. TLS is the front's to set.
+type Caller struct {
+	Principal Principal
+	Token     string     // id of the token
+	Address   netip.Addr // that the call came from; may be invalid
+	TLS       bool
+}
+
+// Resource is what an action is done to. The zero value is the server.
+type Resource struct {
+	Type ResourceType `json:"type"`
+	ID   string       `json:"id"` // name of a source or user, id of a token
+	// Roles are those that a user is to have, where users are made and changed; policies find them in context.roles.
+	Roles []Role `json:"roles,omitempty"`
+}
+
+func (r Resource) text() string {
+	if r.Type == "" || r.Type == TypeServer {
+		return "the server"
+	}
+	return strings.ToLower(string(r.Type)) + " " + r.ID
+}
+
+// Decision says whether an action is allowed, and why.
+type Decision struct {
+	Allowed   bool      `json:"allowed"`
+	Principal Principal `json:"principal"`
+	Action    Action    `json:"action"`
+	Resource  Resource  `json:"resource"`
+	// Policies are the ids of those that decided: permits when it is allowed, else forbids. None means that nothing permits it.
+	Policies []string `json:"policies"`
+	// Errors are policies that could not be evaluated. A forbid among them counts as if it applied.
+	Errors []string `json:"errors,omitempty"`
+	Reason string   `json:"reason"` // a sentence
+}
+
+// Err is nil when the action is allowed, and a [*DeniedError] when it is not.
+func (d Decision) Err() error {
+	if d.Allowed {
+		return nil
+	}
+	return &DeniedError{d}
+}
+
+// DeniedError is the error of a caller who may not do something.
+type DeniedError struct{ Decision Decision }
+
+// Error says who may not do what, and why.
+func (e *DeniedError) Error() string { return e.Decision.Reason }
+
+const space = "Spoor::"
+
+func entity(typ, id string) cedar.EntityUID {
+	return cedar.NewEntityUID(cedar.EntityType(space+typ), cedar.String(id))
+}
+
+func principalUID(p Principal) cedar.EntityUID {
+	if p.Kind == KindRoot {
+		return entity("Root", RootName)
+	}
+	return entity("User", p.Name)
+}
+
+// userEntity is how policies see a principal.
+func userEntity(uid cedar.EntityUID, name string, roles []Role) cedar.Entity {
+	parents := make([]cedar.EntityUID, len(roles))
+	for i, r := range roles {
+		parents[i] = entity("Role", string(r))
+	}
+	return cedar.Entity{UID: uid, Parents: cedar.NewEntityUIDSet(parents...), Attributes: named(name)}
+}
+
+func named(name string) cedar.Record {
+	return cedar.NewRecord(cedar.RecordMap{"name": cedar.String(name)})
+}
+
+// fixedEntities are those that are always there: roles, actions and their groups.
+func fixedEntities() cedar.EntityMap {
+	out := cedar.EntityMap{}
+	put := func(e cedar.Entity) { out[e.UID] = e }
+	for _, r := range Roles() {
+		put(cedar.Entity{UID: entity("Role", string(r.Role))})
+	}
+	for _, g := range Groups() {
+		put(cedar.Entity{UID: entity("Action", string(g))})
+	}
+	for _, a := range actions {
+		put(cedar.Entity{UID: entity("Action", string(a.Action)), Parents: cedar.NewEntityUIDSet(entity("Action", string(a.Group)))})
+	}
+	return out
+}
+
+// request are the entities of one call over the fixed ones.
+type request struct {
+	fixed cedar.EntityMap
+	own   [2]cedar.Entity
+}
+
+// Get implements [cedar.EntityGetter].
+func (r *request) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
+	for _, e := range r.own {
+		if e.UID == uid {
+			return e, true
+		}
+	}
+	e, ok := r.fixed[uid]
+	return e, ok
+}
+
+// Authorize decides whether a caller may do something. A caller whose credential has been revoked, or who was deleted, may
+// do nothing; the roles that count are those of now, not those of when the caller came. It asks nobody and does not block.
+func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource) Decision {
+	d := Decision{Principal: c.Principal, Action: a, Resource: r, Policies: []string{}}
+	if d.Resource.Type == "" {
+		d.Resource = Resource{Type: TypeServer}
+	}
+	deny := func(why string) Decision {
+		d.Reason = fmt.Sprintf("%s may not %s on %s: %s", who(d.Principal), a, d.Resource.text(), why)
+		return d
+	}
+	if err := ctx.Err(); err != nil {
+		return deny(err.Error())
+	}
+	snap := s.now()
+	p, why := snap.current(c, s.clock())
+	if why != "" {
+		return deny(why)
+	}
+	d.Principal = p
+	i := slices.IndexFunc(actions, func(i ActionInfo) bool { return i.Action == a })
+	if i < 0 {
+		return deny("there is no such action")
+	}
+	target, why := snap.resource(d.Resource, actions[i].On)
+	if why != "" {
+		return deny(why)
+	}
+	uid := principalUID(p)
+	facts := cedar.RecordMap{"tls": cedar.Boolean(c.TLS), "time": cedar.NewDatetime(s.clock()), "token": cedar.String(c.Token)}
+	if addr := c.Address.Unmap().WithZone(""); addr.IsValid() {
+		facts["address"] = cedar.IPAddr(netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	if d.Resource.Roles != nil {
+		roles := make([]cedar.Value, len(d.Resource.Roles))
+		for i, r := range d.Resource.Roles {
+			roles[i] = cedar.String(r)
+		}
+		facts["roles"] = cedar.NewSet(roles...)
+	}
+	req := &request{fixed: s.fixed, own: [2]cedar.Entity{userEntity(uid, p.Name, p.Roles), target}}
+	set := s.policies.Load().set
+	decision, diag := cedar.Authorize(set, req, cedar.Request{
+		Principal: uid, Action: entity("Action", string(a)), Resource: target.UID, Context: cedar.NewRecord(facts),
+	})
+	d.Allowed = decision == cedar.Allow
+	for _, e := range diag.Errors {
+		d.Errors = append(d.Errors, fmt.Sprintf("%s: %s", e.PolicyID, e.Message))
+		if policy := set.Get(e.PolicyID); policy == nil || policy.Effect() == cedar.Forbid {
+			d.Allowed = false
+			d.Policies = append(d.Policies, string(e.PolicyID))
+		}
+	}
+	failed := len(d.Policies) > 0
+	if !failed || decision == cedar.Deny {
+		for _, r := range diag.Reasons {
+			d.Policies = append(d.Policies, string(r.PolicyID))
+		}
+	}
+	slices.Sort(d.Policies)
+	switch list := strings.Join(d.Policies, ", "); {
+	case d.Allowed:
+		d.Reason = fmt.Sprintf("%s may %s on %s: permitted by %s", who(p), a, d.Resource.text(), list)
+	case failed:
+		return deny("a policy that forbids could not be evaluated: " + strings.Join(d.Errors, "; "))
+	case len(d.Policies) > 0:
+		return deny("forbidden by " + list)
+	default:
+		return deny("no policy permits it")
+	}
+	return d
+}
+
+func who(p Principal) string {
+	switch {
+	case p.Kind == KindRoot:
+		return "root"
+	case p.Name == "":
+		return "nobody"
+	case len(p.Roles) == 0:
+		return "user " + p.Name + " (no role)"
+	}
+	roles := make([]string, len(p.Roles))
+	for i, r := range p.Roles {
+		roles[i] = string(r)
+	}
+	return "user " + p.Name + " (" + strings.Join(roles, ", ") + ")"
+}
+
+// current gives the principal of a caller as it is now, or why the caller is none any more.
+func (sn *snapshot) current(c Caller, now time.Time) (Principal, string) {
+	p, ok := sn.principals[c.Principal.Name]
+	if !ok || p.ID != c.Principal.ID || p.Kind != c.Principal.Kind {
+		return Principal{}, "the principal is not there any more"
+	}
+	cred, ok := sn.credentials[c.Token]
+	if !ok || cred.User != p.Name {
+		return Principal{}, "the token is not there any more"
+	}
+	if st := cred.status(now); st != StatusActive {
+		return Principal{}, "the token is " + string(st)
+	}
+	return p, ""
+}
+
+// resource gives the entity of a resource, or why there is none.
+func (sn *snapshot) resource(r Resource, on ResourceType) (cedar.Entity, string) {
+	if r.Type != on && (r.Type != TypeServer || !slices.Contains(entityTypes(on), "Server")) {
+		return cedar.Entity{}, "it is not done to a " + strings.ToLower(string(r.Type))
+	}
+	switch r.Type {
+	case TypeUser:
+		if r.ID == RootName {
+			return userEntity(entity("Root", RootName), RootName, nil), ""
+		}
+		return userEntity(entity("User", r.ID), r.ID, sn.principals[r.ID].Roles), ""
+	case TypeToken:
+		owner := ""
+		if c, ok := sn.credentials[r.ID]; ok {
+			owner = c.User
+		}
+		return cedar.Entity{UID: entity("Token", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(owner)})}, ""
+	case TypeSource:
+		return cedar.Entity{UID: entity("Source", r.ID), Attributes: named(r.ID)}, ""
+	}
+	return cedar.Entity{UID: entity("Server", "spoor"), Attributes: named("")}, ""
+}

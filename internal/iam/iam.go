@@ -1,0 +1,145 @@
+// Package iam knows who may do what: principals, their tokens, and the policies that decide.
+//
+// A principal is the root of the installation or a user. Users have roles; what a role may do is written as Cedar policies
+// (https://www.cedarpolicy.com), which are part of the package, and policies of the operator can be added. A token is the
+// credential of a principal: 256 random bits, of which only a hash is kept.
+//
+// The state is one file in a folder, replaced as a whole and synced before a change is acknowledged; docs/formats/iam.md
+// describes it. One process at a time may change it. A [Service] may be used by any number of goroutines.
+package iam
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Errors of changes. Their text is for the caller who made a mistake.
+var (
+	ErrNotFound = errors.New("not found")
+	ErrExists   = errors.New("exists already")
+	ErrInvalid  = errors.New("not valid")
+	ErrLimit    = errors.New("too many")
+	ErrLocked   = errors.New("the access state is in use")
+	ErrNewer    = errors.New("written by a newer program")
+	ErrDamaged  = errors.New("damaged")
+	ErrReadOnly = errors.New("opened for reading only")
+)
+
+// Kind says what sort of principal it is.
+type Kind string
+
+// The kinds.
+const (
+	KindRoot Kind = "root" // of the installation; there is one, and it cannot be deleted
+	KindUser Kind = "user"
+)
+
+// RootName is the name of the root principal. No user has it.
+const RootName = "root"
+
+// Role is a set of permissions with a name.
+type Role string
+
+// The ready roles.
+const (
+	RoleAdmin    Role = "admin"
+	RoleAnalyst  Role = "analyst"
+	RoleAuditor  Role = "auditor"
+	RoleRecorder Role = "recorder"
+)
+
+// RoleInfo tells about a role.
+type RoleInfo struct {
+	Role Role   `json:"role"`
+	Doc  string `json:"doc"`
+}
+
+// Roles lists the ready roles.
+func Roles() []RoleInfo {
+	return []RoleInfo{
+		{RoleAdmin, "everything, but for what belongs to root itself"},
+		{RoleAnalyst, "reads and queries events, and sees how the service is doing"},
+		{RoleAuditor, "reads everything, also configuration and who has access; changes nothing"},
+		{RoleRecorder, "puts events in, and reads none"},
+	}
+}
+
+func knownRole(r Role) bool {
+	return slices.ContainsFunc(Roles(), func(i RoleInfo) bool { return i.Role == r })
+}
+
+// Principal is who acts.
+type Principal struct {
+	ID      string    `json:"id"` // never used again, also when the name is; root's is the account
+	Kind    Kind      `json:"kind"`
+	Name    string    `json:"name"`
+	Account string    `json:"account"` // of the installation, 12 digits
+	Roles   []Role    `json:"roles"`   // sorted; root has none and needs none
+	Created time.Time `json:"created"`
+	By      string    `json:"by"` // who made it: a principal's name, or "command line"
+}
+
+// ARN is the principal's name as AWS writes it.
+func (p Principal) ARN() string {
+	if p.Kind == KindRoot {
+		return "arn:aws:iam::" + p.Account + ":root"
+	}
+	return "arn:aws:iam::" + p.Account + ":user/" + p.Name
+}
+
+// userName is what AWS allows in the name of a user. It has no character that needs care anywhere.
+var userName = regexp.MustCompile(`^[A-Za-z0-9+=,.@_-]{1,64}$`)
+
+// CheckName checks the name of a new user.
+func CheckName(name string) error {
+	if !userName.MatchString(name) {
+		return fmt.Errorf("user name %.80q: %w: want 1 to 64 letters, digits or +=,.@_-", name, ErrInvalid)
+	}
+	if strings.EqualFold(name, RootName) {
+		return fmt.Errorf("user name %q: %w: it belongs to the root principal", name, ErrInvalid)
+	}
+	return nil
+}
+
+// checkRoles gives roles sorted and once each.
+func checkRoles(roles []Role) ([]Role, error) {
+	out := slices.Clone(roles)
+	slices.Sort(out)
+	out = slices.Compact(out)
+	for _, r := range out {
+		if !knownRole(r) {
+			return nil, fmt.Errorf("role %.80q: %w: want %s", r, ErrInvalid, roleNames())
+		}
+	}
+	if out == nil {
+		out = []Role{}
+	}
+	return out, nil
+}
+
+func roleNames() string {
+	var names []string
+	for _, r := range Roles() {
+		names = append(names, string(r.Role))
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+// base32Text is the alphabet of ids and secrets: no character that a double click, a URL or a shell would stumble over.
+var base32Text = base32.StdEncoding.WithPadding(base32.NoPadding)
+
+// randomText is n random bytes as text.
+func randomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return base32Text.EncodeToString(b)
+}
+
+// newUserID is as AWS makes them: a prefix that says what it is, and 16 characters.
+func newUserID() string { return "AIDA" + randomText(10) }
