@@ -1,6 +1,7 @@
 package duckdb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -43,7 +44,8 @@ type Options struct {
 	// Timeout ends a query, 0 for no limit.
 	Timeout time.Duration
 
-	writable string // a file that this engine, which answers no user's statement, may write
+	unfocused bool   // nothing is left out by focus.go
+	writable  string // a file that this engine, which answers no user's statement, may write
 }
 
 // Engine answers queries over a list of files. It is safe for concurrent use; Close ends it.
@@ -84,6 +86,8 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 		}
 		return err != nil
 	})
+	// The newest day first: of queries for the newest events, the engine then leaves out all that is older than what it has.
+	slices.SortStableFunc(opts.Files, func(a, b string) int { return cmp.Compare(filepath.Dir(b), filepath.Dir(a)) })
 	e.opts.Files = opts.Files
 	tables, err := tableNames(opts.TableName)
 	if err != nil {
@@ -115,6 +119,9 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	if err = duckdb.RegisterScalarUDF(conn, "ip_in", ipIn{}); err != nil {
+		return nil, fmt.Errorf("start the query engine: %w", err)
+	}
+	if err = e.setFocus(ctx, conn, focus{}); err != nil { // the tables are defined by it
 		return nil, fmt.Errorf("start the query engine: %w", err)
 	}
 	for _, step := range []struct{ what, sql string }{

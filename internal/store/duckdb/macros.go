@@ -11,6 +11,9 @@ const (
 const macros = `
 -- text
 CREATE MACRO spoor_text(x) AS CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' WHEN typeof(x) LIKE 'TIMESTAMP WITH%' THEN system.main.strftime(CAST(x AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g UTC') ELSE CAST(x AS VARCHAR) END;
+CREATE MACRO spoor_simple(p) AS system.main.regexp_full_match(p, '%[ -$&-\[\]^\x60-~]+%');
+CREATE MACRO "~~*"(s, p) AS CASE WHEN spoor_simple(p) THEN regexp_matches(s, '(?is)' || regexp_escape(system.main.substring(p, 2, length(p) - 2))) ELSE system.main."~~*"(s, p) END;
+CREATE MACRO "!~~*"(s, p) AS CASE WHEN spoor_simple(p) THEN NOT regexp_matches(s, '(?is)' || regexp_escape(system.main.substring(p, 2, length(p) - 2))) ELSE system.main."!~~*"(s, p) END;
 CREATE MACRO regexp_like(s, p) AS regexp_matches(s, p);
 CREATE MACRO regexp_extract(s, p) AS CASE WHEN regexp_matches(s, p) THEN system.main.regexp_extract(s, p) END,
 	(s, p, g) AS CASE WHEN regexp_matches(s, p) THEN system.main.regexp_extract(s, p, g) END;

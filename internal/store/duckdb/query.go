@@ -363,6 +363,9 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
 	if err := e.guard.check([]byte(tree)); err != nil {
 		return err
 	}
+	if err := e.setFocus(ctx, conn, focusOf([]byte(tree))); err != nil {
+		return err
+	}
 	var names []string
 	if err := conn.Raw(func(driverConn any) (err error) {
 		dc, ok := driverConn.(*duckdb.Conn)

@@ -54,17 +54,33 @@ func segmentsSQL(files []string) string {
 	}
 	schema := make([]string, len(cols))
 	for i, c := range cols {
-		schema[i] = fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quoteText(c.Name), quoteText(c.DuckDB()))
+		schema[i] = columnSchema(c)
 	}
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = quoteText(f)
-	}
-	// Field ids, not names, say which column of a file is which. A file name with = in it means nothing.
-	return fmt.Sprintf("SELECT * FROM read_parquet([%s], hive_partitioning=false, schema=MAP {%s})", strings.Join(names, ", "), strings.Join(schema, ", "))
+	return fmt.Sprintf("SELECT * FROM %s", readSQL(schema))
 }
 
-// boundsSQL is the condition that leaves out what Options bound.
+// readSQL reads columns of the files of the query. Field ids, not names, say which column of a file is which. A file name
+// with = in it means nothing.
+func readSQL(schema []string) string {
+	return fmt.Sprintf("read_parquet(getvariable('%s'), hive_partitioning=false, schema=MAP {%s})", filesVar, strings.Join(schema, ", "))
+}
+
+func columnSchema(c segment.Column) string {
+	return fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quoteText(c.Name), quoteText(c.DuckDB()))
+}
+
+// columnSQL is the relation of one column, whose name is in lower case, and of the name of the file.
+func columnSQL(name string) string {
+	var schema []string
+	for _, c := range segment.Columns() {
+		if strings.EqualFold(c.Name, name) {
+			schema = append(schema, columnSchema(c))
+		}
+	}
+	return "SELECT *, filename FROM " + readSQL(schema)
+}
+
+// boundsSQL is the condition that leaves out what Options bound, and what a query does not need.
 func boundsSQL(opts Options) string {
 	if len(opts.Files) == 0 {
 		return ""
@@ -91,10 +107,7 @@ func boundsSQL(opts Options) string {
 	}
 	in("account", opts.Accounts)
 	in("awsRegion", opts.Regions)
-	if len(parts) == 0 {
-		return ""
-	}
-	return " WHERE " + strings.Join(parts, " AND ")
+	return " WHERE " + strings.Join(append(parts, focusSQL()), " AND ")
 }
 
 // eventsSQL is the view events: JSON columns as JSON, rawBytes only where needed, helpers at the end.

@@ -1,0 +1,332 @@
+package duckdb
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// A query that looks for a needle has to read a small part of the store only. The engine finds most of that part by itself:
+// by the statistics and Bloom filters of row groups. Three things it does not do, and focus does:
+//
+//   - It prepares every column that the query wants for every row group, whether that is left out or not. So the files
+//     that have the event id, request id or shared event id are found first, by that column alone, and no other is opened.
+//   - It skips nothing by a member of a struct. So a test of userIdentity.accessKeyId becomes one of accessKeyId too.
+//   - It joins every record from its columns before it searches in it. So each part is searched first, as it lies in its
+//     column, for a piece of the text that can only stand within one part.
+//
+// All of it only narrows what the tables have, by conditions that the query itself makes; the query is asked as it is.
+
+// focus is what may be left out for a query.
+type focus struct {
+	column string   // of needle columns that hardly repeat
+	values []string // of it; nil when there is no such condition
+	key    string   // accessKeyId
+	text   string   // stands in a part of the record
+	regex  string   // matches in a part of the record
+}
+
+// The variables of a connection that the view of the segments depends on. Queries cannot read or set variables.
+const (
+	filesVar = "spoor_files"
+	keyVar   = "spoor_key"
+	textVar  = "spoor_text"
+	regexVar = "spoor_regex"
+)
+
+// rawParts are the columns that the record is joined from.
+func rawParts() []string {
+	return []string{"rawHead", "requestParameters", "responseElements", "additionalEventData", "requestID", "eventID", "rawTail", "raw"}
+}
+
+// focusSQL is the condition of the view of the segments. Where a variable is not set, the engine leaves its part out.
+func focusSQL() string {
+	value := func(name string) string { return "CAST(getvariable('" + name + "') AS VARCHAR)" }
+	var text, regex []string
+	for _, p := range rawParts() {
+		text = append(text, fmt.Sprintf("contains(%s, %s)", p, value(textVar)))
+		regex = append(regex, fmt.Sprintf("regexp_matches(%s, %s)", p, value(regexVar)))
+	}
+	return fmt.Sprintf("(%s IS NULL OR accessKeyId = %[1]s) AND (%s IS NULL OR %s) AND (%s IS NULL OR %s)",
+		value(keyVar), value(textVar), strings.Join(text, " OR "), value(regexVar), strings.Join(regex, " OR "))
+}
+
+// setFocus prepares a connection for a query. It must be done before each, since connections are used again.
+func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
+	if len(e.opts.Files) == 0 {
+		return nil
+	}
+	if e.opts.unfocused {
+		f = focus{}
+	}
+	set := func(files []string) error {
+		value := func(s string) string {
+			if s == "" {
+				return "NULL"
+			}
+			return quoteText(s)
+		}
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("SET VARIABLE %s = [%s]; SET VARIABLE %s = %s; SET VARIABLE %s = %s; SET VARIABLE %s = %s",
+			filesVar, quotedList(files), keyVar, value(f.key), textVar, value(f.text), regexVar, value(f.regex)))
+		if err != nil {
+			return fmt.Errorf("prepare the query: %w", err)
+		}
+		return nil
+	}
+	if err := set(e.opts.Files); err != nil || f.values == nil || len(e.opts.Files) == 1 {
+		return err
+	}
+	files, err := e.having(ctx, conn, f)
+	if err != nil {
+		return ctx.Err() // a file that cannot be read is the query's to report
+	}
+	if len(files) == 0 {
+		files = e.opts.Files[:1] // one must be asked
+	}
+	if len(files) == len(e.opts.Files) {
+		return nil
+	}
+	return set(files)
+}
+
+// having gives the files that have one of the values.
+func (e *Engine) having(ctx context.Context, conn *sql.Conn, f focus) (files []string, err error) {
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT filename FROM (%s) WHERE %s IN (%s)", columnSQL(f.column), f.column, quotedList(f.values)))
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if cerr := rows.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		files = append(files, name)
+	}
+	return files, rows.Err()
+}
+
+func quotedList(texts []string) string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = quoteText(t)
+	}
+	return strings.Join(out, ", ")
+}
+
+// focusOf finds conditions in a parsed query that hold for all rows that it uses: those of the WHERE right behind the one
+// table that it names.
+func focusOf(tree []byte) (f focus) {
+	var doc any
+	dec := json.NewDecoder(bytes.NewReader(tree))
+	dec.UseNumber()
+	if dec.Decode(&doc) != nil {
+		return focus{}
+	}
+	tables, selects := 0, []map[string]any(nil)
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			switch v["type"] {
+			case "BASE_TABLE":
+				tables++
+			case "SELECT_NODE":
+				if from, ok := v["from_table"].(map[string]any); ok && from["type"] == "BASE_TABLE" && from["sample"] == nil {
+					selects = append(selects, v)
+				}
+			}
+			for _, c := range v {
+				walk(c)
+			}
+		case []any:
+			for _, c := range v {
+				walk(c)
+			}
+		}
+	}
+	walk(doc)
+	if tables != 1 || len(selects) != 1 {
+		return focus{}
+	}
+	from, _ := selects[0]["from_table"].(map[string]any)
+	if list, _ := from["column_name_alias"].([]any); len(list) > 0 {
+		return focus{} // columns have other names
+	}
+	alias, _ := from["alias"].(string)
+	if alias == "" {
+		alias, _ = from["table_name"].(string)
+	}
+	f.conjuncts(selects[0]["where_clause"], alias)
+	return f
+}
+
+// conjuncts notes the conditions of which all must hold.
+func (f *focus) conjuncts(v any, table string) {
+	e, ok := v.(map[string]any)
+	if !ok {
+		return
+	}
+	switch e["type"] {
+	case "CONJUNCTION_AND":
+		children, _ := e["children"].([]any)
+		for _, c := range children {
+			f.conjuncts(c, table)
+		}
+	case "COMPARE_EQUAL":
+		column, value := columnOf(e["left"], table), e["right"]
+		if column == "" {
+			column, value = columnOf(e["right"], table), e["left"]
+		}
+		if s, ok := constant(value); ok {
+			f.equal(column, s)
+		}
+	case "COMPARE_IN":
+		children, _ := e["children"].([]any)
+		if len(children) < 2 || len(children) > 1000 {
+			return
+		}
+		var values []string
+		for _, c := range children[1:] {
+			s, ok := constant(c)
+			if !ok {
+				return
+			}
+			values = append(values, s)
+		}
+		f.equal(columnOf(children[0], table), values...)
+	case "FUNCTION":
+		children, _ := e["children"].([]any)
+		if len(children) != 2 || e["schema"] != "" {
+			return
+		}
+		if c := columnOf(children[0], table); c != "raw" && c != "eventjson" {
+			return
+		}
+		s, ok := constant(children[1])
+		if !ok {
+			return
+		}
+		switch e["function_name"] {
+		case "contains":
+			f.search([]string{s}, false)
+		case "~~":
+			f.search(strings.FieldsFunc(s, wildcard), false)
+		case "~~*":
+			f.search(strings.FieldsFunc(s, wildcard), true)
+		}
+	}
+}
+
+func wildcard(r rune) bool { return r == '%' || r == '_' }
+
+func (f *focus) equal(column string, values ...string) {
+	switch column {
+	case "eventid", "requestid", "sharedeventid":
+		if f.values == nil {
+			f.column, f.values = column, values
+		}
+	case "useridentity.accesskeyid":
+		if len(values) == 1 {
+			f.key = values[0]
+		}
+	}
+}
+
+// commonBytes are the bytes of records from frequent to rare, as far as they are frequent.
+const commonBytes = `"ea:stnro2icd1,-3mul0p5A.46vISyb8gfw7/9TED{}RCxOMNPL_HkhzVWZGFBKqXUJj#`
+
+// minPiece is how long a piece of text is at least that is searched for in parts.
+const minPiece = 3
+
+// search takes texts of which all stand in the record. The best piece is noted: within no piece is there a character
+// that can stand beside the seam of two parts, so that it lies in one part, unless it is of the texts between them.
+func (f *focus) search(texts []string, fold bool) {
+	best, rank := "", -1
+	for _, t := range texts {
+		for _, piece := range strings.FieldsFunc(t, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == ':' || r == ',' }) {
+			for at := range max(0, len(piece)-minPiece+1) {
+				p := piece[at:]
+				if fold && at > 0 || betweenParts(p) {
+					break
+				}
+				// The engine looks for the first byte first.
+				r := strings.IndexByte(commonBytes, p[0])
+				if r < 0 {
+					r = len(commonBytes)
+				}
+				if fold {
+					r = len(p)
+				}
+				if r > rank {
+					best, rank = p, r
+				}
+			}
+		}
+	}
+	switch {
+	case best == "":
+	case fold:
+		f.regex = "(?i)" + quoteRegex(best)
+	default:
+		f.text = best
+	}
+}
+
+// betweenParts reports whether a piece can stand in what is put between the parts.
+func betweenParts(piece string) bool {
+	for _, word := range []string{"responseelements", "additionaleventdata", "requestid", "eventid", "null"} {
+		if strings.Contains(word, strings.ToLower(piece)) {
+			return true
+		}
+	}
+	return false
+}
+
+// quoteRegex makes a text of ASCII a regular expression that matches it.
+func quoteRegex(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; !identStart(c) && !isDigit(c) {
+			b.WriteByte('\\')
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// columnOf is the column, with the member of a struct after a dot, that an expression is, in lower case, or "".
+func columnOf(v any, table string) string {
+	e, _ := v.(map[string]any)
+	if e["type"] != "COLUMN_REF" {
+		return ""
+	}
+	var names []string
+	list, _ := e["column_names"].([]any)
+	for _, n := range list {
+		s, _ := n.(string)
+		names = append(names, strings.ToLower(s))
+	}
+	if len(names) > 1 && names[0] == strings.ToLower(table) {
+		names = names[1:]
+	}
+	return strings.Join(names, ".")
+}
+
+// constant is the text that an expression is.
+func constant(v any) (string, bool) {
+	e, _ := v.(map[string]any)
+	if e["type"] != "VALUE_CONSTANT" {
+		return "", false
+	}
+	value, _ := e["value"].(map[string]any)
+	s, ok := value["value"].(string)
+	return s, ok && s != ""
+}
