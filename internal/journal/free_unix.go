@@ -1,0 +1,14 @@
+//go:build unix
+
+package journal
+
+import "golang.org/x/sys/unix"
+
+// freeBytes is the room for an unprivileged user where path is.
+func freeBytes(path string) (uint64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return 0, err
+	}
+	return uint64(st.Bavail) * uint64(st.Bsize), nil //nolint:unconvert // the types differ by system
+}

@@ -1,0 +1,13 @@
+package journal
+
+import "golang.org/x/sys/windows"
+
+// freeBytes is the room for this user where path is.
+func freeBytes(path string) (free uint64, err error) {
+	name, err := windows.UTF16PtrFromString(path)
+	if err != nil {
+		return 0, err
+	}
+	err = windows.GetDiskFreeSpaceEx(name, &free, nil, nil)
+	return free, err
+}
