@@ -118,6 +118,12 @@ func (l *logs) engine(t testing.TB) *duckdb.Engine {
 			t.Fatal(err)
 		}
 	}
+	return openEngine(t, dir, w)
+}
+
+// openEngine opens an engine over what was added to w.
+func openEngine(t testing.TB, dir string, w *segment.Writer) *duckdb.Engine {
+	t.Helper()
 	segs, err := w.Flush(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -152,6 +158,13 @@ func ask(t testing.TB, e *duckdb.Engine, asked string, opts Options) *Report {
 	if err != nil {
 		t.Fatal(err)
 	}
+	check(t, r)
+	return r
+}
+
+// check sees that the trees of a report are trees, that every origin is explained, and that it can be written.
+func check(t testing.TB, r *Report) {
+	t.Helper()
 	seen := map[*Node]bool{}
 	var walk func(n *Node)
 	walk = func(n *Node) {
@@ -179,7 +192,6 @@ func ask(t testing.TB, e *duckdb.Engine, asked string, opts Options) *Report {
 	if err := r.Text(&b, 120); err != nil {
 		t.Error(err)
 	}
-	return r
 }
 
 // shape writes trees in short: what minted, how sure, and of whom.

@@ -289,12 +289,12 @@ func (a *asker) firstUse(keys []string) (map[string]rec, error) {
 	return out, nil
 }
 
-// mints gives the successful calls that gave the keys, by key.
-func (a *asker) mints(keys []string, from, to time.Time) (map[string][]rec, error) {
+// mints gives the successful calls that gave the keys, by key. With only, just those of that name are looked at.
+func (a *asker) mints(keys []string, only string, from, to time.Time) (map[string][]rec, error) {
 	var p params
 	calls := "eventName IN (" + mintCalls + ")"
-	if !slices.ContainsFunc(keys, func(k string) bool { return !strings.HasPrefix(k, "AKIA") }) {
-		calls = "eventName = 'CreateAccessKey'" // rare, so that little is read
+	if only != "" {
+		calls = "eventName = " + p.add(only)
 	}
 	sql := `SELECT ` + mintColumns + ` FROM events WHERE ` + calls + ` AND errorCode IS NULL AND ` + p.around(from, to) + ` AND ` + mintedKey + ` IN ` + p.in(keys) + ` ORDER BY eventTime, eventID`
 	recs, err := a.recs("who made keys", sql, p, mostRows)

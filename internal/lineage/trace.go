@@ -14,18 +14,29 @@ import (
 // Trace answers where asked comes from and what was done with it. asked is an access key id, an event id, an ARN of a
 // session, role or user, or the name of a session or actor. A report without roots means that the data have nothing of it.
 func Trace(ctx context.Context, engine *duckdb.Engine, asked string, opts Options) (*Report, error) {
-	opts.Depth = cmp.Or(opts.Depth, 12)
-	opts.Sessions = cmp.Or(opts.Sessions, 60)
-	opts.Group = cmp.Or(opts.Group, 4)
-	t := &tracer{asker: asker{ctx: ctx, engine: engine}, opts: opts, nodes: map[string]*Node{}, first: map[string]rec{}, report: &Report{Asked: asked}}
-	var err error
-	if t.cover, err = t.coverage(); err != nil {
+	t, err := newTracer(ctx, engine, opts)
+	if err != nil {
 		return nil, err
 	}
+	t.report.Asked = asked
 	targets, err := t.resolve(asked)
 	if err != nil {
 		return nil, err
 	}
+	return t.trace(targets)
+}
+
+func newTracer(ctx context.Context, engine *duckdb.Engine, opts Options) (_ *tracer, err error) {
+	opts.Depth = cmp.Or(opts.Depth, 12)
+	opts.Sessions = cmp.Or(opts.Sessions, 60)
+	opts.Group = cmp.Or(opts.Group, 4)
+	t := &tracer{asker: asker{ctx: ctx, engine: engine}, opts: opts, nodes: map[string]*Node{}, first: map[string]rec{}, report: &Report{}}
+	t.cover, err = t.coverage()
+	return t, err
+}
+
+// trace follows the targets both ways.
+func (t *tracer) trace(targets []*Node) (*Report, error) {
 	for _, n := range targets {
 		n.Target = true
 	}
@@ -277,7 +288,7 @@ func (t *tracer) loadSome(keys []string, unnamed bool) error {
 	}
 	minted := map[string][]rec{}
 	if len(sessions) > 0 {
-		if minted, err = t.mints(sessions, from.Add(-time.Hour), to.Add(time.Hour)); err != nil {
+		if minted, err = t.mints(sessions, "", from.Add(-time.Hour), to.Add(time.Hour)); err != nil {
 			return err
 		}
 		for _, k := range sessions { // times in records may be wrong, or not what they seem
@@ -286,14 +297,20 @@ func (t *tracer) loadSome(keys []string, unnamed bool) error {
 			}
 		}
 	}
-	longTerm := func(k string) bool { return strings.HasPrefix(k, "AKIA") }
-	for _, part := range [][]string{
-		slices.DeleteFunc(slices.Clone(others), func(k string) bool { return !longTerm(k) }), slices.DeleteFunc(slices.Clone(others), longTerm),
-	} {
+	// The makings of long-term keys are rare, and quickly found; what could be any call is looked for among all of them.
+	longTerm := slices.DeleteFunc(slices.Clone(others), func(k string) bool { return !strings.HasPrefix(k, "AKIA") })
+	for _, try := range []struct {
+		only string
+		keys []string
+	}{{"CreateAccessKey", longTerm}, {"", others}} {
+		part := slices.DeleteFunc(slices.Clone(try.keys), func(k string) bool {
+			r, ok := used[k]
+			return len(minted[k]) > 0 || try.only == "" && strings.HasPrefix(k, "AKIA") && ok && r.issued.IsZero()
+		})
 		if len(part) == 0 {
 			continue
 		}
-		more, err := t.mints(part, time.Time{}, time.Time{})
+		more, err := t.mints(part, try.only, time.Time{}, time.Time{})
 		if err != nil {
 			return err
 		}
