@@ -1,8 +1,8 @@
 // Command bench measures how fast Spoor reads and hunts and how much memory it takes, against what there is to compare
-// with: the decompression of the same files, DuckDB, and zcat with jq. It prints a page in Markdown, which
-// docs/benchmarks.md keeps.
+// with: the decompression of the same files, DuckDB, and zcat with jq; and how fast a store is filled and asked. It prints
+// a page in Markdown, which docs/benchmarks.md keeps.
 //
-//	go run ./test/bench -spoor bin/spoor            everything, about half an hour
+//	go run ./test/bench -spoor bin/spoor            everything, about an hour
 //	go run ./test/bench -spoor bin/spoor -quick     small sizes, to see that it works; its figures mean nothing
 //	go run ./test/bench -sections speed,rules       parts of it
 //
@@ -48,6 +48,7 @@ var sections = [...]section{
 	{"rules", (*bench).rules},
 	{"memory", (*bench).memory},
 	{"tiny", (*bench).tiny},
+	{"store", (*bench).store},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -58,7 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fl.SetOutput(stderr)
 	quick := fl.Bool("quick", false, "small sizes, to see that everything runs")
-	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny (default all)")
+	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store (default all)")
 	out := fl.String("out", "", "write the page to this `file` too")
 	clean := fl.Bool("clean", false, "remove the data at the end")
 	fl.StringVar(&b.spoor, "spoor", "", "the `binary` to measure (default: one built for it)")
@@ -69,6 +70,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl.IntVar(&b.many, "many", 10_000_000, "events of the large data set")
 	fl.Int64Var(&b.huge, "huge", 5_000_000_000, "bytes of JSON in the one huge file")
 	fl.IntVar(&b.files, "files", 100_000, "about so many tiny files")
+	fl.IntVar(&b.stored, "stored", 2_000_000, "events of the store that is asked")
+	fl.IntVar(&b.day, "day", 1_000_000, "events of the day that is compacted")
 	fl.DurationVar(&b.timeout, "timeout", 0, "give up on a contender after so long (default never)")
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -81,15 +84,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		fl.Visit(func(f *flag.Flag) { set[f.Name] = true })
 		for name, small := range map[string]func(){
 			"events": func() { b.events = 30_000 }, "many": func() { b.many = 100_000 }, "huge": func() { b.huge = 60_000_000 },
-			"files": func() { b.files = 2_000 }, "runs": func() { b.runs = 1 },
+			"files": func() { b.files = 2_000 }, "stored": func() { b.stored = 50_000 }, "day": func() { b.day = 30_000 }, "runs": func() { b.runs = 1 },
 		} {
 			if !set[name] {
 				small()
 			}
 		}
 	}
-	if fl.NArg() > 0 || b.runs < 1 || b.events < 1000 || b.many < 1000 || b.huge < 1<<20 || b.files < 100 {
-		fmt.Fprintln(stderr, "bench: no arguments beside flags; -runs at least 1, -events and -many 1000, -huge 1 MiB, -files 100")
+	if fl.NArg() > 0 || b.runs < 1 || b.events < 1000 || b.many < 1000 || b.huge < 1<<20 || b.files < 100 || b.stored < 1000 || b.day < 1000 {
+		fmt.Fprintln(stderr, "bench: no arguments beside flags; -runs at least 1, -events, -many, -stored and -day 1000, -huge 1 MiB, -files 100")
 		return 2
 	}
 	wanted := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
@@ -126,6 +129,7 @@ type bench struct {
 	spoor, dir, sigma string
 	runs              int
 	events, many      int
+	stored, day       int
 	huge              int64
 	files             int
 	timeout           time.Duration

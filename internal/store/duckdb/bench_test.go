@@ -31,14 +31,14 @@ func TestBenchmark(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	timings, err := e.Benchmark(t.Context(), n, 7)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, b := range timings {
-		t.Logf("%-32s first %-12s warm %-12s %d rows", b.Name, b.First.Round(100*time.Microsecond), b.Warm.Round(100*time.Microsecond), b.Rows)
-		if b.Rows == 0 != (b.Name == "an event id that is not there") {
-			t.Errorf("%s: %d rows", b.Name, b.Rows)
+	for _, q := range Questions(n) {
+		got, err := e.Time(t.Context(), q.SQL, 7)
+		if err != nil {
+			t.Fatalf("%s: %v", q.Name, err)
+		}
+		t.Logf("%-40s first %-12s warm %-12s %d rows", q.Name, got.First.Round(100*time.Microsecond), got.Warm.Round(100*time.Microsecond), got.Rows)
+		if got.Rows == 0 != q.Nothing {
+			t.Errorf("%s: %d rows: %s", q.Name, got.Rows, q.SQL)
 		}
 	}
 }
