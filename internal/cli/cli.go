@@ -89,6 +89,7 @@ it read everything.
   spoor hunt ./logs --format html --out report.html
   spoor stats ./logs                      who, from where, how often, first and last
   spoor search errorCode=AccessDenied ./logs
+  spoor lineage ASIA… ./logs              who minted an access key, and what it did
   spoor rules list                        what is looked for
   spoor sample --out ./sample --events 100000` + exitCodesHelp,
 		SilenceErrors: true,

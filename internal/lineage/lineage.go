@@ -188,7 +188,7 @@ type Uses struct {
 	First  time.Time `json:"first,omitzero"`
 	Last   time.Time `json:"last,omitzero"`
 	// Names are the calls, most of all first; what changes something before what only reads.
-	Names     []Count `json:"calls_by_name,omitempty"`
+	Names     []Count `json:"callsByName,omitempty"`
 	Errors    []Count `json:"errors,omitempty"`
 	Addresses []Count `json:"addresses,omitempty"`
 	Agents    []Count `json:"userAgents,omitempty"`
