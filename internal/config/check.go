@@ -1,0 +1,220 @@
+package config
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// required checks that sources have what they need, and nothing that belongs to sources of another type.
+func (l *loader) required() {
+	for _, it := range l.items {
+		if it.source < 0 {
+			continue
+		}
+		typ := l.Config.Sources[it.source].Type
+		prefix := sourcePrefix(it.Key)
+		name := strings.TrimSuffix(strings.TrimPrefix(prefix, "sources."), ".")
+		switch {
+		case it.Need && it.value.text() == "" && it.applies(typ) && !l.told(it.Key):
+			where := l.where(prefix + "name")
+			l.problem(where, it.Key, "source %s needs it: %s", name, it.Doc)
+		case typ != "" && !it.applies(typ) && l.given(it.Key):
+			l.problem(it.origin.Where, it.Key, "a source of type %s has no such setting, %s has", typ, alternatives(it.For))
+		}
+	}
+}
+
+// sourcePrefix gives "sources.NAME." of a key.
+func sourcePrefix(key string) string {
+	rest := strings.TrimPrefix(key, "sources.")
+	return key[:len("sources.")+strings.IndexByte(rest, '.')+1]
+}
+
+// told says whether there is a problem with a setting already.
+func (l *loader) told(key string) bool {
+	for _, p := range l.problems {
+		if p.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// check looks at how settings go together.
+func (l *loader) check() {
+	c := l.Config
+	wrong := func(key, format string, args ...any) { l.problem(l.where(key), key, format, args...) }
+
+	if len(c.Roles) == 0 {
+		wrong("roles", "a process without a role does nothing")
+	} else if len(c.Roles) > 1 && c.Has(RoleAll) {
+		for _, r := range c.Roles {
+			if r == RoleAll {
+				wrong("roles", "all stands alone")
+				break
+			}
+		}
+	}
+	if c.Data == "" {
+		wrong("data", "it is empty")
+	}
+	if c.HTTP.Listen == "" {
+		wrong("http.listen", "it is empty")
+	}
+	switch hasCert, hasKey := c.HTTP.TLSCert != "", c.HTTP.TLSKey != ""; {
+	case hasCert != hasKey:
+		key, other := "http.tls_cert", "http.tls_key"
+		if hasKey {
+			key, other = other, key
+		}
+		wrong(key, "%s is missing: the two belong together", other)
+	case !hasCert && !c.HTTP.Plain && c.HTTP.Listen != "" && !loopback(c.HTTP.Listen):
+		wrong("http.listen", "%s can be reached from other machines, and tokens would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS", c.HTTP.Listen)
+	}
+	j := c.Journal
+	if j.URL != "" && j.Dir != "" {
+		wrong("journal.dir", "it is not used with journal.url")
+	}
+	if j.URL == "" {
+		for _, key := range []string{"journal.credentials_file", "journal.tls_ca", "journal.replicas"} {
+			if it := l.byKey[key]; it.value.text() != it.Default {
+				wrong(key, "it is not used without journal.url")
+			}
+		}
+		if len(c.Roles) > 0 && !c.Has(RoleAll) {
+			wrong("roles", "a process with a part of the roles needs a journal that it shares with others: set journal.url")
+		}
+	}
+	if j.MaxAppend > j.QueueSize {
+		wrong("journal.max_append", "a batch of %s does not fit into journal.queue_size, %s", FormatSize(j.MaxAppend), FormatSize(j.QueueSize))
+	}
+	if j.RetainSize > j.MaxSize {
+		wrong("journal.retain_size", "%s is more than journal.max_size, %s", FormatSize(j.RetainSize), FormatSize(j.MaxSize))
+	}
+	if c.Store.FlushRows > c.Store.MaxHotRows {
+		wrong("store.flush_rows", "%d are more than store.max_hot_rows, %d", c.Store.FlushRows, c.Store.MaxHotRows)
+	}
+	for _, s := range c.Sources {
+		prefix := "sources." + s.Name + "."
+		a := s.AWS
+		switch {
+		case (a.AccessKeyID != "") != (a.SecretKey != "" || a.SecretFile != ""):
+			key, other := "aws.access_key_id", "aws.secret_access_key"
+			if a.AccessKeyID == "" {
+				key, other = other, key
+				if a.SecretKey == "" {
+					key = "aws.secret_access_key_file"
+				}
+			}
+			wrong(prefix+key, "%s is missing: the two belong together", other)
+		case a.SecretKey != "" && a.SecretFile != "":
+			wrong(prefix+"aws.secret_access_key_file", "aws.secret_access_key is set too: want one of the two")
+		case a.SessionToken != "" && a.AccessKeyID == "":
+			wrong(prefix+"aws.session_token", "aws.access_key_id is missing")
+		case a.Profile != "" && a.AccessKeyID != "":
+			wrong(prefix+"aws.profile", "aws.access_key_id is set too: want one of the two")
+		}
+		if a.ExternalID != "" && a.RoleARN == "" {
+			wrong(prefix+"aws.external_id", "aws.role_arn is missing")
+		}
+		if a.Anonymous && (a.AccessKeyID != "" || a.Profile != "" || a.RoleARN != "") {
+			wrong(prefix+"aws.anonymous", "there are credentials too")
+		}
+		if s.Type == SourceS3 && strings.HasPrefix(s.Prefix, "/") {
+			wrong(prefix+"prefix", "keys do not begin with a slash")
+		}
+		if s.Type == SourceSQS && s.Visibility < 2*s.Wait {
+			wrong(prefix+"visibility", "%s is too short beside wait, %s: want twice as much", FormatSpan(s.Visibility), FormatSpan(s.Wait))
+		}
+	}
+}
+
+// Bounds of the files that a configuration names.
+const (
+	maxSecret = 64 << 10
+	maxPolicy = 256 << 10
+)
+
+// ReadFiles reads the files that the configuration names, and puts them into [HTTP.Certificate], [IAM.Texts] and the secrets
+// of sources; and it looks whether folders that are to be read are there. The error is an [*Error] with all problems.
+func (l *Loaded) ReadFiles() error {
+	c := l.Config
+	var problems []Problem
+	wrong := func(key string, err error) {
+		p := Problem{Key: key, Message: err.Error()}
+		for _, it := range l.items {
+			if it.Key == key {
+				p.Where = it.origin.Where
+			}
+		}
+		problems = append(problems, p)
+	}
+	if c.HTTP.TLSCert != "" {
+		pair, err := tls.LoadX509KeyPair(c.HTTP.TLSCert, c.HTTP.TLSKey)
+		if err != nil {
+			wrong("http.tls_cert", err)
+		} else {
+			c.HTTP.Certificate = &pair
+		}
+	}
+	for key, path := range map[string]string{"journal.credentials_file": c.Journal.Credentials, "journal.tls_ca": c.Journal.TLSCA} {
+		if path == "" {
+			continue
+		}
+		if _, err := readText(path, maxSecret*16); err != nil {
+			wrong(key, err)
+		}
+	}
+	c.IAM.Texts = nil
+	for _, path := range c.IAM.Policies {
+		text, err := readText(path, maxPolicy)
+		if err != nil {
+			wrong("iam.policies", err)
+			continue
+		}
+		c.IAM.Texts = append(c.IAM.Texts, PolicyText{path, text})
+	}
+	for i := range c.Sources {
+		s := &c.Sources[i]
+		if s.AWS.SecretFile != "" {
+			text, err := readText(s.AWS.SecretFile, maxSecret)
+			text = strings.TrimSpace(text)
+			if err == nil && text == "" {
+				err = fmt.Errorf("%s is empty", s.AWS.SecretFile)
+			}
+			if err != nil {
+				wrong("sources."+s.Name+".aws.secret_access_key_file", err)
+			}
+			s.AWS.SecretKey = Secret(text)
+		}
+		if s.Type == SourceFolder && s.Enabled {
+			info, err := os.Stat(s.Path)
+			if err == nil && !info.IsDir() {
+				err = fmt.Errorf("%s is no folder", s.Path)
+			}
+			if err != nil {
+				wrong("sources."+s.Name+".path", err)
+			}
+		}
+	}
+	if len(problems) > 0 {
+		return &Error{problems}
+	}
+	return nil
+}
+
+func readText(path string, limit int64) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s is larger than %d bytes", path, limit)
+	}
+	return string(b), errors.Join(err, f.Close())
+}
