@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"spoor/internal/store/segment"
 )
 
 // A query that looks for a needle has to read a small part of the store only. The engine finds most of that part by itself:
@@ -25,16 +27,15 @@ type focus struct {
 	column string   // of needle columns that hardly repeat
 	values []string // of it; nil when there is no such condition
 	key    string   // accessKeyId
-	text   string   // stands in a part of the record
 	regex  string   // matches in a part of the record
 }
 
 // The variables of a connection that the view of the segments depends on. Queries cannot read or set variables.
 const (
-	filesVar = "spoor_files"
-	keyVar   = "spoor_key"
-	textVar  = "spoor_text"
-	regexVar = "spoor_regex"
+	filesVar  = "spoor_files"
+	schemaVar = "spoor_schema" // what read_parquet wants to know of all columns: a constant is bound sooner than its text
+	keyVar    = "spoor_key"
+	regexVar  = "spoor_regex"
 )
 
 // rawParts are the columns that the record is joined from.
@@ -45,13 +46,12 @@ func rawParts() []string {
 // focusSQL is the condition of the view of the segments. Where a variable is not set, the engine leaves its part out.
 func focusSQL() string {
 	value := func(name string) string { return "CAST(getvariable('" + name + "') AS VARCHAR)" }
-	var text, regex []string
+	var regex []string
 	for _, p := range rawParts() {
-		text = append(text, fmt.Sprintf("contains(%s, %s)", p, value(textVar)))
+		// Of an expression that is a plain text the engine makes contains.
 		regex = append(regex, fmt.Sprintf("regexp_matches(%s, %s)", p, value(regexVar)))
 	}
-	return fmt.Sprintf("(%s IS NULL OR accessKeyId = %[1]s) AND (%s IS NULL OR %s) AND (%s IS NULL OR %s)",
-		value(keyVar), value(textVar), strings.Join(text, " OR "), value(regexVar), strings.Join(regex, " OR "))
+	return fmt.Sprintf("(%s IS NULL OR accessKeyId = %[1]s) AND (%s IS NULL OR %s)", value(keyVar), value(regexVar), strings.Join(regex, " OR "))
 }
 
 // setFocus prepares a connection for a query. It must be done before each, since connections are used again.
@@ -69,12 +69,21 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 			}
 			return quoteText(s)
 		}
-		_, err := conn.ExecContext(ctx, fmt.Sprintf("SET VARIABLE %s = [%s]; SET VARIABLE %s = %s; SET VARIABLE %s = %s; SET VARIABLE %s = %s",
-			filesVar, quotedList(files), keyVar, value(f.key), textVar, value(f.text), regexVar, value(f.regex)))
+		_, err := conn.ExecContext(ctx, fmt.Sprintf("SET VARIABLE %s = [%s]; SET VARIABLE %s = %s; SET VARIABLE %s = %s",
+			filesVar, quotedList(files), keyVar, value(f.key), regexVar, value(f.regex)))
 		if err != nil {
 			return fmt.Errorf("prepare the query: %w", err)
 		}
 		return nil
+	}
+	var known bool
+	if err := conn.QueryRowContext(ctx, "SELECT getvariable('"+schemaVar+"') IS NOT NULL").Scan(&known); err != nil {
+		return fmt.Errorf("prepare the query: %w", err)
+	}
+	if !known {
+		if _, err := conn.ExecContext(ctx, "SET VARIABLE "+schemaVar+" = "+schemaSQL(func(segment.Column) bool { return true })); err != nil {
+			return fmt.Errorf("prepare the query: %w", err)
+		}
 	}
 	if err := set(e.opts.Files); err != nil || f.values == nil || len(e.opts.Files) == 1 {
 		return err
@@ -94,7 +103,8 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 
 // having gives the files that have one of the values.
 func (e *Engine) having(ctx context.Context, conn *sql.Conn, f focus) (files []string, err error) {
-	rows, err := conn.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT filename FROM (%s) WHERE %s IN (%s)", columnSQL(f.column), f.column, quotedList(f.values)))
+	schema := schemaSQL(func(c segment.Column) bool { return strings.EqualFold(c.Name, f.column) })
+	rows, err := conn.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT filename FROM %s WHERE %s IN (%s)", readSQL(schema), f.column, quotedList(f.values)))
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +286,7 @@ func (f *focus) search(texts []string, fold bool) {
 	case fold:
 		f.regex = "(?i)" + quoteRegex(best)
 	default:
-		f.text = best
+		f.regex = quoteRegex(best)
 	}
 }
 

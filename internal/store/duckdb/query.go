@@ -146,27 +146,29 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 		}
 		return rows, nil
 	}
-	switch {
-	case p.explain != "" || opts.Limit > 0 && opts.Limit <= pageRows:
-		r.rows, err = ask(p.wrapped(opts.Limit))
-	default:
+	if p.explain != "" {
+		r.rows, err = ask(p.text())
+	} else {
 		// The driver takes a result into memory whole, uncounted. A table of the engine counts, and goes to disk where it must.
-		if _, err = conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS "+p.wrapped(opts.Limit)); err != nil {
+		if _, err = conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS "+p.numbered(opts.Limit)); err != nil {
 			return nil, e.blame(ctx, conn, err)
 		}
-		r.done = func() error {
+		drop := func() error {
 			_, err := conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+resultTable)
-			return errors.Join(err, done())
+			return err
 		}
+		r.done = func() error { return errors.Join(drop(), done()) }
 		var page int64
 		r.more = func() (*sqlRows, error) {
 			from := page * pageRows
 			page++
-			return ask(fmt.Sprintf("SELECT * FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", resultTable, from, from+pageRows))
+			return ask(fmt.Sprintf("SELECT %s FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", asText(p.columns), resultTable, from, from+pageRows))
 		}
-		if r.rows, err = r.more(); err != nil {
-			_, derr := conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+resultTable)
-			return nil, errors.Join(err, derr)
+		if err = describe(ctx, conn, p.columns); err == nil {
+			r.rows, err = r.more()
+		}
+		if err != nil {
+			return nil, errors.Join(err, drop())
 		}
 	}
 	if err != nil {
@@ -330,7 +332,7 @@ type plan struct {
 	columns []Column
 }
 
-// plan translates and checks a query, and finds out about its columns.
+// plan translates and checks a query, and finds the names of its columns.
 func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, params []Param) (*plan, error) {
 	toks, err := lex(query)
 	if err != nil {
@@ -354,7 +356,7 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, params 
 	}
 }
 
-// check refuses what may not be asked, and finds names and types of the columns.
+// check refuses what may not be asked, and finds the names of the columns.
 func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
 	var tree string
 	if err := conn.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql("+quoteText(p.sql)+") AS VARCHAR)").Scan(&tree); err != nil {
@@ -406,26 +408,35 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
 		p.columns = []Column{{Name: "explain_key", Type: "VARCHAR"}, {Name: "explain_value", Type: "VARCHAR"}}
 		return nil
 	}
-	rows, err := conn.QueryContext(ctx, "DESCRIBE SELECT * FROM (\n"+p.sql+"\n) AS spoor_query")
-	if err != nil {
-		return err
+	for _, name := range names {
+		p.columns = append(p.columns, Column{Name: name})
 	}
-	for rows.Next() {
+	return nil
+}
+
+// describe finds the types of the columns of the result.
+func describe(ctx context.Context, conn *sql.Conn, columns []Column) (err error) {
+	rows, err := conn.QueryContext(ctx, "DESCRIBE "+resultTable)
+	if err != nil {
+		return fmt.Errorf("read the columns of the query: %w", err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	n := 0
+	for ; rows.Next(); n++ {
 		var name, typ string
 		var rest [4]any
 		if err := rows.Scan(&name, &typ, &rest[0], &rest[1], &rest[2], &rest[3]); err != nil {
-			return errors.Join(fmt.Errorf("read the columns of the query: %w", err), rows.Close())
+			return fmt.Errorf("read the columns of the query: %w", err)
 		}
-		if len(p.columns) < len(names) {
-			name = names[len(p.columns)] // not made different from others of the same name
+		if n < len(columns) {
+			columns[n].Type, columns[n].Kind = typ, kindOf(typ)
 		}
-		p.columns = append(p.columns, Column{Name: name, Type: typ, Kind: kindOf(typ)})
 	}
-	if err = errors.Join(rows.Err(), rows.Close()); err != nil {
-		return err
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read the columns of the query: %w", err)
 	}
-	if len(p.columns) != len(names) {
-		return fmt.Errorf("the query has %d columns, or %d", len(names), len(p.columns))
+	if n != len(columns) {
+		return fmt.Errorf("the query has %d columns, or %d", len(columns), n)
 	}
 	return nil
 }
@@ -438,39 +449,33 @@ func (p *plan) text() string {
 	return p.sql
 }
 
-// wrapped is the statement that gives every column as text, in the order of the query.
-func (p *plan) wrapped(limit int64) string {
-	if p.explain != "" {
-		return p.text()
+// numbered is the query with columns that are named c0, c1 and so on.
+func (p *plan) numbered(limit int64) string {
+	names := make([]string, len(p.columns))
+	for i := range names {
+		names[i] = fmt.Sprintf("c%d", i)
 	}
-	var b strings.Builder
-	b.WriteString("SELECT ")
-	for i, c := range p.columns {
-		if i > 0 {
-			b.WriteString(", ")
-		}
+	sql := fmt.Sprintf("SELECT * FROM (\n%s\n) AS spoor_query(%s)", p.sql, strings.Join(names, ","))
+	if limit > 0 {
+		sql += fmt.Sprintf(" LIMIT %d", limit)
+	}
+	return sql
+}
+
+// asText gives every column of a result as text.
+func asText(columns []Column) string {
+	out := make([]string, len(columns))
+	for i, c := range columns {
 		switch {
 		case c.Kind == JSON && c.Type != "JSON":
-			fmt.Fprintf(&b, "CAST(to_json(c%d) AS VARCHAR)", i)
+			out[i] = fmt.Sprintf("CAST(to_json(c%d) AS VARCHAR) AS c%[1]d", i)
 		case c.Type == "VARCHAR":
-			fmt.Fprintf(&b, "c%d", i)
+			out[i] = fmt.Sprintf("c%d", i)
 		default:
-			fmt.Fprintf(&b, "CAST(c%d AS VARCHAR)", i)
+			out[i] = fmt.Sprintf("CAST(c%d AS VARCHAR) AS c%[1]d", i)
 		}
-		fmt.Fprintf(&b, " AS c%d", i)
 	}
-	fmt.Fprintf(&b, " FROM (\n%s\n) AS spoor_query(", p.sql)
-	for i := range p.columns {
-		if i > 0 {
-			b.WriteByte(',')
-		}
-		fmt.Fprintf(&b, "c%d", i)
-	}
-	b.WriteByte(')')
-	if limit > 0 {
-		fmt.Fprintf(&b, " LIMIT %d", limit)
-	}
-	return b.String()
+	return strings.Join(out, ", ")
 }
 
 func kindOf(typ string) Kind {

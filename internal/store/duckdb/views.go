@@ -52,32 +52,24 @@ func segmentsSQL(files []string) string {
 		}
 		return "SELECT " + strings.Join(parts, ", ") + " WHERE false"
 	}
-	schema := make([]string, len(cols))
-	for i, c := range cols {
-		schema[i] = columnSchema(c)
-	}
-	return fmt.Sprintf("SELECT * FROM %s", readSQL(schema))
+	return "SELECT * FROM " + readSQL("getvariable('"+schemaVar+"')")
 }
 
 // readSQL reads columns of the files of the query. Field ids, not names, say which column of a file is which. A file name
 // with = in it means nothing.
-func readSQL(schema []string) string {
-	return fmt.Sprintf("read_parquet(getvariable('%s'), hive_partitioning=false, schema=MAP {%s})", filesVar, strings.Join(schema, ", "))
+func readSQL(schema string) string {
+	return fmt.Sprintf("read_parquet(getvariable('%s'), hive_partitioning=false, schema=%s)", filesVar, schema)
 }
 
-func columnSchema(c segment.Column) string {
-	return fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quoteText(c.Name), quoteText(c.DuckDB()))
-}
-
-// columnSQL is the relation of one column, whose name is in lower case, and of the name of the file.
-func columnSQL(name string) string {
+// schemaSQL is the schema of the columns that are wanted, as read_parquet takes it.
+func schemaSQL(wanted func(segment.Column) bool) string {
 	var schema []string
 	for _, c := range segment.Columns() {
-		if strings.EqualFold(c.Name, name) {
-			schema = append(schema, columnSchema(c))
+		if wanted(c) {
+			schema = append(schema, fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", c.ID, quoteText(c.Name), quoteText(c.DuckDB())))
 		}
 	}
-	return "SELECT *, filename FROM " + readSQL(schema)
+	return "MAP {" + strings.Join(schema, ", ") + "}"
 }
 
 // boundsSQL is the condition that leaves out what Options bound, and what a query does not need.
