@@ -128,7 +128,7 @@ func (e *env) runQuery(ctx context.Context, f *queryFlags, args []string) error 
 	case f.store == "" && f.hold != "":
 		return usagef("--hold wants --store")
 	}
-	if q != nil {
+	if q != nil && f.store == "" {
 		// A mistake in the query should not show up after an hour of reading.
 		if err := checkQuery(ctx, opts, q); err != nil {
 			return err
@@ -151,7 +151,8 @@ func checkQuery(ctx context.Context, opts duckdb.Options, q *question) (err erro
 
 // usageOf makes errors of the query errors of the caller.
 func usageOf(err error) error {
-	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, duckdb.ErrTimeout) || errors.Is(err, duckdb.ErrMemory) {
+	var damaged *duckdb.FileError
+	if err == nil || errors.As(err, &damaged) || errors.Is(err, context.Canceled) || errors.Is(err, duckdb.ErrTimeout) || errors.Is(err, duckdb.ErrMemory) {
 		return err
 	}
 	return usageError{err}
@@ -418,7 +419,12 @@ func (e *env) ask(ctx context.Context, f *queryFlags, opts duckdb.Options, q *qu
 		case q == nil:
 			err = e.shell(ctx, f, engine)
 		default:
-			err = e.answer(ctx, f, engine, q)
+			if f.store != "" { // otherwise the query was looked at before the logs were read
+				err = usageOf(engine.Check(ctx, q.sql, q.params...))
+			}
+			if err == nil {
+				err = e.answer(ctx, f, engine, q)
+			}
 		}
 		err = errors.Join(err, engine.Close())
 		var bad *duckdb.FileError

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -55,6 +56,10 @@ type Engine struct {
 	guard   guard
 	temp    string
 	damaged []Damage
+	tables  []table
+
+	defining sync.Mutex      // guards defined
+	defined  map[string]bool // views that are there, by key
 }
 
 // Damage is a file that cannot be read, and was left out.
@@ -95,8 +100,9 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 	}
 	e.guard = guard{tables: map[string]bool{}}
 	for _, t := range tables {
-		e.guard.tables[strings.ToLower(strings.TrimPrefix(t.schema+"."+t.name, "."))] = true
+		e.guard.tables[t.key()] = true
 	}
+	e.tables, e.defined = tables, map[string]bool{}
 	if e.temp, err = os.MkdirTemp(opts.TempDir, "spoor-query-"); err != nil {
 		return nil, fmt.Errorf("make a folder for intermediate results: %w", err)
 	}
@@ -121,13 +127,9 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 	if err = duckdb.RegisterScalarUDF(conn, "ip_in", ipIn{}); err != nil {
 		return nil, fmt.Errorf("start the query engine: %w", err)
 	}
-	if err = e.setFocus(ctx, conn, focus{}); err != nil { // the tables are defined by it
-		return nil, fmt.Errorf("start the query engine: %w", err)
-	}
 	for _, step := range []struct{ what, sql string }{
 		{"set its limits", e.limitsSQL()},
 		{"define its functions", macros},
-		{"define its tables", viewsSQL(e.opts, tables)},
 		{"lock it", lockSQL(opts.Files, opts.writable)},
 	} {
 		if _, err = conn.ExecContext(ctx, step.sql); err != nil {
@@ -208,26 +210,58 @@ func tableNames(extra string) ([]table, error) {
 	return append(out, table{"", name, athenaView}, table{"default", name, athenaView}), nil
 }
 
-func viewsSQL(opts Options, tables []table) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s%s;\n", segmentsView, segmentsSQL(opts.Files), boundsSQL(opts))
-	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", eventsView, eventsSQL())
-	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", athenaView, athenaSQL)
-	fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", dataStoreView, dataStoreSQL())
-	for _, v := range seenViews() {
-		fmt.Fprintf(&b, "CREATE VIEW main.%s AS %s;\n", v.name, v.sql)
-	}
-	for _, t := range tables {
-		schema := t.schema
-		if schema == "" {
-			schema = "main"
-		}
-		if schema == "main" && strings.EqualFold(t.name, t.view) {
+// define makes the views that a parsed query names, as far as they are not there yet: each takes the engine milliseconds.
+func (e *Engine) define(ctx context.Context, conn *sql.Conn, names []string) error {
+	e.defining.Lock()
+	defer e.defining.Unlock()
+	for _, t := range e.tables {
+		if !slices.Contains(names, t.key()) {
 			continue
 		}
-		fmt.Fprintf(&b, "CREATE SCHEMA IF NOT EXISTS %s; CREATE VIEW IF NOT EXISTS %[1]s.%s AS SELECT * FROM main.%s;\n", quoteName(schema), quoteName(t.name), t.view)
+		todo := []table{{"main", segmentsView, segmentsView}, {"main", t.view, t.view}}
+		if t.schema != "" && t.schema != "main" || !strings.EqualFold(t.name, t.view) {
+			todo = append(todo, t)
+		}
+		for _, t := range todo {
+			if e.defined[t.key()] {
+				continue
+			}
+			if _, err := conn.ExecContext(ctx, e.viewSQL(t)); err != nil {
+				return e.blame(ctx, conn, err)
+			}
+			e.defined[t.key()] = true
+		}
 	}
-	return b.String()
+	return nil
+}
+
+// key is how a query names the table, in lower case.
+func (t table) key() string { return strings.ToLower(strings.TrimPrefix(t.schema+"."+t.name, ".")) }
+
+func (e *Engine) viewSQL(t table) string {
+	schema := t.schema
+	if schema == "" {
+		schema = "main"
+	}
+	sql := "SELECT * FROM main." + t.view
+	switch {
+	case schema != "main" || !strings.EqualFold(t.name, t.view):
+	case t.view == segmentsView:
+		sql = segmentsSQL(e.opts.Files) + boundsSQL(e.opts)
+	case t.view == eventsView:
+		sql = eventsSQL()
+	case t.view == athenaView:
+		sql = athenaSQL
+	case t.view == dataStoreView:
+		sql = dataStoreSQL()
+	default:
+		for _, v := range seenViews() {
+			if v.name == t.view {
+				sql = v.sql
+			}
+		}
+	}
+	return fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s; CREATE VIEW IF NOT EXISTS %[1]s.%s AS %s", quoteName(schema), quoteName(t.name), sql)
 }
 
 // lockSQL leaves nothing reachable but the files, and nothing to be set.

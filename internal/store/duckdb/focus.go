@@ -131,23 +131,25 @@ func quotedList(texts []string) string {
 	return strings.Join(out, ", ")
 }
 
-// focusOf finds conditions in a parsed query that hold for all rows that it uses: those of the WHERE right behind the one
-// table that it names.
-func focusOf(tree []byte) (f focus) {
+// focusOf finds the tables that a parsed query names, each time that it does, by their keys, and conditions that hold for
+// all rows that it uses: those of the WHERE right behind the one table that it names.
+func focusOf(tree []byte) (tables []string, f focus) {
 	var doc any
 	dec := json.NewDecoder(bytes.NewReader(tree))
 	dec.UseNumber()
 	if dec.Decode(&doc) != nil {
-		return focus{}
+		return nil, focus{}
 	}
-	tables, selects := 0, []map[string]any(nil)
+	var selects []map[string]any
 	var walk func(v any)
 	walk = func(v any) {
 		switch v := v.(type) {
 		case map[string]any:
 			switch v["type"] {
 			case "BASE_TABLE":
-				tables++
+				schema, _ := v["schema_name"].(string)
+				name, _ := v["table_name"].(string)
+				tables = append(tables, table{schema, name, ""}.key())
 			case "SELECT_NODE":
 				if from, ok := v["from_table"].(map[string]any); ok && from["type"] == "BASE_TABLE" && from["sample"] == nil {
 					selects = append(selects, v)
@@ -163,19 +165,19 @@ func focusOf(tree []byte) (f focus) {
 		}
 	}
 	walk(doc)
-	if tables != 1 || len(selects) != 1 {
-		return focus{}
+	if len(tables) != 1 || len(selects) != 1 {
+		return tables, focus{}
 	}
 	from, _ := selects[0]["from_table"].(map[string]any)
 	if list, _ := from["column_name_alias"].([]any); len(list) > 0 {
-		return focus{} // columns have other names
+		return tables, focus{} // columns have other names
 	}
 	alias, _ := from["alias"].(string)
 	if alias == "" {
 		alias, _ = from["table_name"].(string)
 	}
 	f.conjuncts(selects[0]["where_clause"], alias)
-	return f
+	return tables, f
 }
 
 // conjuncts notes the conditions of which all must hold.

@@ -110,7 +110,7 @@ func TestFocusOf(t *testing.T) {
 		if err := e.db.QueryRowContext(t.Context(), "SELECT CAST(json_serialize_sql("+quoteText(sql)+") AS VARCHAR)").Scan(&tree); err != nil {
 			t.Fatal(err)
 		}
-		if got := focusOf([]byte(tree)); !reflect.DeepEqual(got, want) {
+		if _, got := focusOf([]byte(tree)); !reflect.DeepEqual(got, want) {
 			t.Errorf("%s\ngives %+v, want %+v", sql, got, want)
 		}
 	}

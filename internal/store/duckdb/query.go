@@ -365,7 +365,16 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
 	if err := e.guard.check([]byte(tree)); err != nil {
 		return err
 	}
-	if err := e.setFocus(ctx, conn, focusOf([]byte(tree))); err != nil {
+	tables, f := focusOf([]byte(tree))
+	if !slices.ContainsFunc(e.tables, func(t table) bool {
+		return slices.Equal(tables, []string{t.key()}) && (t.view == eventsView || t.view == athenaView || t.view == dataStoreView)
+	}) {
+		f = focus{} // the other tables are of more than single rows
+	}
+	if err := e.setFocus(ctx, conn, f); err != nil {
+		return err
+	}
+	if err := e.define(ctx, conn, tables); err != nil {
 		return err
 	}
 	var names []string
