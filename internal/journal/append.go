@@ -255,7 +255,11 @@ func (j *Journal) publish(ctx context.Context, body []byte) (uint64, error) {
 	tried := attempt{after: after, number: j.number.Add(1)}
 	var unsure error // why it may be there
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		seq, err := j.publishPieces(ctx, tried.number, body)
+		var server context.Context
+		if j.eng != nil {
+			server = j.eng.failure()
+		}
+		seq, err := j.publishOnce(ctx, tried.number, body)
 		if err == nil {
 			return seq, nil
 		}
@@ -274,9 +278,8 @@ func (j *Journal) publish(ctx context.Context, body []byte) (uint64, error) {
 		unsure = err
 		j.n.retries.Add(1)
 		j.o.Log.Warn("an entry could not be written; again", "error", err)
-		if j.eng != nil && (api != nil || !j.eng.running() || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrNoStreamResponse)) {
-			// After an error of the disk the server writes nothing more.
-			if err := j.restart(ctx); err != nil {
+		if j.eng != nil {
+			if err := j.restart(ctx, server); err != nil {
 				j.n.refused.Add(1)
 				return 0, errors.Join(&FullError{"its disk cannot be written", retryAfter}, unsure, err)
 			}
@@ -310,6 +313,24 @@ const (
 )
 
 var errInterleaved = errors.New("another entry came between the pieces")
+
+// publishOnce is publishPieces for as long as an answer may be waited for.
+func (j *Journal) publishOnce(ctx context.Context, number uint64, body []byte) (uint64, error) {
+	if j.eng == nil {
+		ctx, cancel := context.WithTimeout(ctx, requestTime)
+		defer cancel()
+		return j.publishPieces(ctx, number, body)
+	}
+	failed := j.eng.failure()
+	ctx, cancel := context.WithTimeout(ctx, stallTime)
+	defer cancel()
+	defer context.AfterFunc(failed, cancel)()
+	seq, err := j.publishPieces(ctx, number, body)
+	if err != nil && failed.Err() != nil {
+		err = errors.Join(context.Cause(failed), err)
+	}
+	return seq, err
+}
 
 // publishPieces writes an entry under a number.
 func (j *Journal) publishPieces(ctx context.Context, number uint64, body []byte) (seq uint64, err error) {
@@ -376,29 +397,33 @@ func (j *Journal) find(ctx context.Context, t attempt) (uint64, error) {
 	return 0, nil
 }
 
-// restart starts the server of this process again, after it has failed.
-func (j *Journal) restart(ctx context.Context) error {
+// restart starts the server of this process again, unless it is another already than the one whose failure the caller has
+// seen; nil is a server that did not run.
+func (j *Journal) restart(ctx, seen context.Context) error {
 	j.restarting.Lock()
 	defer j.restarting.Unlock()
+	if j.eng.running() && j.eng.failure() != seen {
+		return nil
+	}
 	j.n.restarts.Add(1)
 	j.o.Log.Error("the journal's server is started again")
 	j.eng.stop()
-	if _, err := j.inspect(); err != nil { // names what is damaged; nothing of it was accepted and is not followed
+	if _, err := j.inspect(); err != nil {
 		j.o.Log.Error("look at the journal's files", "error", err)
 	}
 	if err := j.eng.start(ctx); err != nil {
 		return err
 	}
 	for {
-		err := j.refresh(ctx)
+		info, err := j.stream.Info(ctx)
 		if err == nil {
-			break
+			last, _ := j.reach()
+			return j.fillTo(ctx, info.State.LastSeq, last)
 		}
 		select {
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("state of the stream: %w", err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	return nil
 }

@@ -22,17 +22,20 @@ import (
 // The server cuts a file off at the first record that is not whole, and with it what follows. So the files are looked at
 // before it starts: one that is damaged is copied, and what can be read behind the damage is appended again.
 
-// damage is a file of the server that is not whole.
+// damage is a file of the journal itself that is not whole, and could not be copied.
 type damage struct {
 	path string
-	copy string // empty when it could not be copied
-	rest []byte // what follows the first record that is whole no more, of the journal itself; nil otherwise
+	rest []byte // what follows the records that are whole
 }
 
-// keepCopies is how many copies of damaged files are kept.
-const keepCopies = 32
+// Copies of damaged files: STREAM-FILE-OFFSET-HASH.blk, and .saved when what can be read of them is in the journal again.
+const (
+	copiesDir  = "damaged"
+	keepCopies = 32
+	savedExt   = ".saved"
+)
 
-// inspect finds damaged files. The server must not run.
+// inspect finds damaged files and copies them; it returns those that it could not copy. The server must not run.
 func (j *Journal) inspect() ([]damage, error) {
 	var all []damage
 	for _, stream := range []string{j.o.Stream, "KV_" + j.o.Stream + "-cursors"} {
@@ -53,6 +56,7 @@ func (j *Journal) inspect() ([]damage, error) {
 			}
 		}
 		slices.Sort(blocks)
+		found := false
 		for i, n := range blocks {
 			path := filepath.Join(dir, strconv.Itoa(n)+".blk")
 			buf, err := os.ReadFile(path)
@@ -72,24 +76,29 @@ func (j *Journal) inspect() ([]damage, error) {
 				j.o.Log.Info("an unfinished write at the end of a journal file is dropped", "file", path, "offset", at, "bytes", len(rest))
 				continue
 			}
-			d := damage{path: path}
-			if stream == j.o.Stream {
-				d.rest = rest
-			}
-			if d.copy, err = j.copyDamaged(stream, n, buf); err != nil {
+			found = true
+			saved, err := j.copyDamaged(stream, n, at, buf)
+			if err != nil {
 				j.o.Log.Error("a damaged journal file cannot be copied", "file", path, "error", err)
+				if stream == j.o.Stream {
+					all = append(all, damage{path, rest})
+				}
 			}
-			j.o.Log.Error("a journal file is damaged", "file", path, "offset", at, "copy", d.copy)
+			j.o.Log.Error("a journal file is damaged", "file", path, "offset", at, "copy", saved)
 			j.n.damagedFiles.Add(1)
-			all = append(all, d)
+		}
+		if found { // the server's summary would hide it
+			if err := os.Remove(filepath.Join(dir, "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return nil, err
+			}
 		}
 	}
 	return all, nil
 }
 
 // copyDamaged keeps a damaged file as it is now; the server will cut it off.
-func (j *Journal) copyDamaged(stream string, n int, content []byte) (string, error) {
-	dir := filepath.Join(j.o.Dir, "damaged")
+func (j *Journal) copyDamaged(stream string, n, at int, content []byte) (string, error) {
+	dir := filepath.Join(j.o.Dir, copiesDir)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return "", err
 	}
@@ -101,8 +110,11 @@ func (j *Journal) copyDamaged(stream string, n int, content []byte) (string, err
 		return "", fmt.Errorf("%s has %d copies already", dir, len(have))
 	}
 	sum := sha256.Sum256(content)
-	path := filepath.Join(dir, fmt.Sprintf("%s-%d-%x.blk", stream, n, sum[:6]))
-	return path, durable.WriteFile(path, content, 0o600)
+	path := filepath.Join(dir, fmt.Sprintf("%s-%d-%d-%x.blk", stream, n, at, sum[:6]))
+	if stream != j.o.Stream { // nothing of it is taken back
+		path += savedExt
+	}
+	return path, errors.Join(durable.WriteFile(path, content, 0o600), durable.SyncDir(j.o.Dir))
 }
 
 // checkBlock reads a file of messages as the server does (NATS 2.x, file store: length, sequence, time, length of the
@@ -152,50 +164,83 @@ func checkBlock(buf []byte, stream string, block int) (at int, short bool, err e
 	return at, false, nil
 }
 
-// salvage appends again what was behind damage. It has new sequences; where the old ones were, followers are told of a loss.
-// Nothing is lost when it is cut short and the file is gone by then: the copy stays for people.
-func (j *Journal) salvage(ctx context.Context, damaged []damage) error {
-	for _, d := range damaged {
-		n, records := 0, 0
-		var a assembler
-		for _, f := range findPieces(d.rest) {
-			e, err := a.add(1, d.rest[f.at:])
-			if err != nil || e == nil {
-				continue
-			}
-			list, err := j.codec.parseSections(e.body)
-			if err != nil {
-				continue
-			}
-			var sections []section
-			for i, s := range list {
-				if s.id == (appendID{}) {
-					s.id = idOf(fmt.Sprintf("salvaged %x %d %d", e.writer, e.number, i))
-				}
-				if j.ids.known[s.id] == nil {
-					sections = append(sections, s)
-				}
-			}
-			if len(sections) == 0 {
-				continue
-			}
-			seq, err := j.writeEntry(ctx, sections)
-			if err != nil {
-				return fmt.Errorf("save what follows the damage in %s: %w", d.path, err)
-			}
-			for _, s := range sections {
-				p := &pending{id: s.id, seq: seq, done: closedChan()}
-				j.ids.enter(p)
-				j.ids.settle(p)
-				n++
-				records += s.records
-			}
-		}
-		if d.rest != nil {
-			j.n.salvaged.Add(uint64(n))
-			j.o.Log.Warn("saved what follows the damage in a journal file", "file", d.path, "appends", n, "records", records)
+// salvage appends again what is behind damage: of the copies, and of what could not be copied. It has new sequences; where
+// the old ones were, followers are told of a loss. A copy of which that is not done is taken up at the next opening.
+func (j *Journal) salvage(ctx context.Context, uncopied []damage) error {
+	for _, d := range uncopied {
+		if err := j.salvageRest(ctx, d.path, d.rest); err != nil {
+			return err
 		}
 	}
+	copies, err := filepath.Glob(filepath.Join(j.o.Dir, copiesDir, j.o.Stream+"-*.blk"))
+	if err != nil || j.eng == nil {
+		return err
+	}
+	for _, path := range copies {
+		var block, at int
+		if _, err := fmt.Sscanf(strings.TrimPrefix(filepath.Base(path), j.o.Stream), "-%d-%d-", &block, &at); err != nil {
+			continue // not one of these
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		err = j.salvageRest(ctx, path, content[min(at, len(content)):])
+		if errors.Is(err, ErrFull) {
+			j.o.Log.Error("no room for what follows the damage in a journal file; it is kept for the next opening", "file", path, "error", err)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := os.Rename(path, path+savedExt); err != nil {
+			return err
+		}
+		if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *Journal) salvageRest(ctx context.Context, path string, rest []byte) error {
+	n, records := 0, 0
+	var a assembler
+	for _, f := range findPieces(rest) {
+		e, err := a.add(1, rest[f.at:])
+		if err != nil || e == nil {
+			continue
+		}
+		list, err := j.codec.parseSections(e.body)
+		if err != nil {
+			continue
+		}
+		var sections []section
+		for i, s := range list {
+			if s.id == (appendID{}) {
+				s.id = idOf(fmt.Sprintf("salvaged %x %d %d", e.writer, e.number, i))
+			}
+			if j.ids.known[s.id] == nil {
+				sections = append(sections, s)
+			}
+		}
+		if len(sections) == 0 {
+			continue
+		}
+		seq, err := j.writeEntry(ctx, sections)
+		if err != nil {
+			return fmt.Errorf("save what follows the damage in %s: %w", path, err)
+		}
+		for _, s := range sections {
+			p := &pending{id: s.id, seq: seq, done: closedChan()}
+			j.ids.enter(p)
+			j.ids.settle(p)
+			n++
+			records += s.records
+		}
+	}
+	j.n.salvaged.Add(uint64(n))
+	j.o.Log.Warn("saved what follows the damage in a journal file", "file", path, "appends", n, "records", records)
 	return nil
 }
 

@@ -178,7 +178,7 @@ func (j *Journal) Follow(ctx context.Context, name string, from Start) (*Followe
 	f.ctx, f.cancel = context.WithCancel(j.ctx)
 	if from.kind == startAfter && from.seq > last {
 		j.o.Log.Error("a follower is ahead of the journal", "follower", name, "has", from.seq, "last", last)
-		if err := j.fillTo(ctx, from.seq); err != nil {
+		if err := j.fillTo(ctx, last, from.seq); err != nil {
 			f.Close()
 			return nil, err
 		}
@@ -256,6 +256,9 @@ func (f *Follower) read(ctx context.Context) (Batch, error) {
 			j.mu.Lock()
 			f.c.abandoned++
 			j.mu.Unlock()
+		}
+		if f.a.filler {
+			f.damaged(seq, seq, errMissing)
 		}
 		if e == nil {
 			f.next = seq + 1
@@ -358,13 +361,37 @@ func (f *Follower) Ack(ctx context.Context, seq uint64) error {
 	if err != nil {
 		return err
 	}
-	if _, err := j.kv.Put(ctx, f.name, value); err != nil {
+	if err := j.put(ctx, f.name, value); err != nil {
 		return fmt.Errorf("keep cursor %d of follower %s: %w", seq, f.name, err)
 	}
 	j.mu.Lock()
 	f.c.seq = max(f.c.seq, seq)
 	j.mu.Unlock()
 	return nil
+}
+
+// put keeps a cursor. While the server is away it waits for it, a while.
+func (j *Journal) put(ctx context.Context, name string, value []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, stallTime)
+	defer cancel()
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		try, cancel := context.WithTimeout(ctx, requestTime)
+		if j.eng != nil {
+			defer context.AfterFunc(j.eng.failure(), cancel)()
+		}
+		_, err := j.kv.Put(try, name, value)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(ctx.Err(), err)
+		case <-j.ctx.Done():
+			return ErrClosed
+		case <-time.After(wait):
+		}
+	}
 }
 
 // Close ends following; a call of Next returns [ErrClosed]. The cursor stays. It may be called more than once.
@@ -429,6 +456,7 @@ type assembler struct {
 	head    pieceInfo
 	body    []byte
 	dropped bool // the last call found that an entry was never finished
+	filler  bool // the last call was given a piece that is none
 }
 
 func (a *assembler) reset()      { *a = assembler{} }
@@ -436,7 +464,7 @@ func (a *assembler) empty() bool { return a.first == 0 }
 
 // add takes the next piece. The entry is there with its last one. After an error nothing is left of the entry.
 func (a *assembler) add(seq uint64, msg []byte) (*entry, error) {
-	a.dropped = false
+	a.dropped, a.filler = false, false
 	p, body, err := parsePiece(msg)
 	if err != nil {
 		if !errors.Is(err, ErrVersion) {
@@ -449,7 +477,7 @@ func (a *assembler) add(seq uint64, msg []byte) (*entry, error) {
 		dropped := a.first != 0
 		a.reset()
 		a.dropped = dropped
-		if p.of == 0 {
+		if a.filler = p.of == 0; a.filler {
 			return nil, nil
 		}
 		if p.index != 0 {

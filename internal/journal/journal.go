@@ -105,6 +105,7 @@ func set[T comparable](v *T, def T) {
 // Times within which the parts of the work must be done, or are tried again.
 const (
 	requestTime = 10 * time.Second       // one request to the stream
+	stallTime   = 30 * time.Second       // a write of the server of this process; then it is started again
 	writeTime   = time.Minute            // one entry, tried again
 	pollTime    = 200 * time.Millisecond // looking for entries of other processes
 	upkeepTime  = 10 * time.Second       // retention and the state file
@@ -204,6 +205,11 @@ func Open(ctx context.Context, o Options) (_ *Journal, err error) {
 	if err := j.connect(ctx); err != nil {
 		return nil, err
 	}
+	if j.eng != nil {
+		if err := syncTree(natsDir(o.Dir)); err != nil {
+			return nil, err
+		}
+	}
 	if err := j.load(ctx, st); err != nil {
 		return nil, err
 	}
@@ -300,18 +306,15 @@ func (j *Journal) load(ctx context.Context, st state) error {
 		}
 		need = max(need, c.seq)
 	}
-	if err := j.fillTo(ctx, need); err != nil {
+	if err := j.fillTo(ctx, j.last, need); err != nil {
 		return err
 	}
 	return j.loadIDs(ctx, info.State)
 }
 
-// fillTo gives away the sequences up to need without content. They were those of entries that are lost from the end of the
+// fillTo gives away the sequences behind last, where the stream ends, up to need, without content. They were those of entries that are lost from the end of the
 // stream: were they given to new entries, followers that are beyond them would never see those.
-func (j *Journal) fillTo(ctx context.Context, need uint64) error {
-	j.mu.Lock()
-	last := j.last
-	j.mu.Unlock()
+func (j *Journal) fillTo(ctx context.Context, last, need uint64) error {
 	if need <= last {
 		return nil
 	}

@@ -15,15 +15,22 @@ func (j *Journal) tend() {
 	tick := time.NewTicker(upkeepTime)
 	defer tick.Stop()
 	for {
+		var failed context.Context
+		var ends <-chan struct{}
+		if j.eng != nil && j.eng.running() {
+			failed = j.eng.failure()
+			ends = failed.Done()
+		}
 		select {
 		case <-j.ctx.Done():
 			return
 		case <-tick.C:
 		case <-j.trimNow:
+		case <-ends:
 		}
 		ctx, cancel := context.WithTimeout(j.ctx, writeTime)
-		if j.eng != nil && !j.eng.running() {
-			if err := j.restart(ctx); err != nil {
+		if j.eng != nil && (failed == nil || failed.Err() != nil) {
+			if err := j.restart(ctx, failed); err != nil {
 				j.o.Log.Error("start the journal's server", "error", err)
 			}
 		}
