@@ -227,7 +227,7 @@ type indexed struct {
 
 const (
 	// indexResident is about how much of the files may lie in memory, and aroundPage how much the system maps for a byte.
-	indexResident = 64 << 20
+	indexResident = 32 << 20
 	aroundPage    = 64 << 10
 )
 

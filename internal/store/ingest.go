@@ -32,7 +32,7 @@ type IngestOptions struct {
 	// enough of their day count an eighth.
 	EpochRows int64
 	EpochTime time.Duration
-	// BufferBytes is how many bytes of records are held in memory before they become files, 96 MiB by default.
+	// BufferBytes is how many bytes of records are held in memory before they become files, 64 MiB by default.
 	BufferBytes int64
 	// Committed, when set, is called after each commit with the rows that the store has then. Calls do not overlap.
 	Committed func(rows int64)
@@ -72,7 +72,7 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 		opts.EpochTime = time.Minute
 	}
 	if opts.BufferBytes <= 0 {
-		opts.BufferBytes = 96 << 20
+		opts.BufferBytes = 64 << 20
 	}
 	began := s.opts.Now()
 	in := &ingestion{s: s, ctx: ctx, opts: opts, led: ledger.New(), wake: make(chan struct{}), began: began, epochBegan: began,

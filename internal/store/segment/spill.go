@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/binary"
@@ -50,7 +51,7 @@ const (
 	spillMemory = 4 << 20
 	// A file has so many events, or bytes of records, if there are as many of a day.
 	enoughRows  = 4096
-	enoughBytes = 8 << 20
+	enoughBytes = 4 << 20
 )
 
 // NewSpill returns an empty spill, whose file goes into dir when it is needed.
@@ -83,9 +84,12 @@ func (s *Spill) Close() error {
 	return err
 }
 
+// spillScratch is memory for [Spill.add].
+type spillScratch struct{ plain, packed []byte }
+
 // add takes events that may lie in one file.
-func (s *Spill) add(rows []*row) error {
-	var plain []byte
+func (s *Spill) add(rows []*row, x *spillScratch) error {
+	plain := x.plain[:0]
 	for _, r := range rows {
 		plain = binary.AppendVarint(plain, r.ev.Offset)
 		plain = binary.AppendUvarint(plain, uint64(len(r.ev.File)))
@@ -93,13 +97,15 @@ func (s *Spill) add(rows []*row) error {
 		plain = binary.AppendUvarint(plain, uint64(len(r.ev.Raw)))
 		plain = append(plain, r.ev.Raw...)
 	}
-	c := chunk{mem: s2.Encode(nil, plain)}
-	c.size = len(c.mem)
+	x.plain = plain
+	x.packed = slices.Grow(x.packed[:0], s2.MaxEncodedLen(len(plain)))
+	packed := s2.Encode(x.packed[:cap(x.packed)], plain)
+	c := chunk{mem: packed, size: len(packed)}
 	file, err := s.place(&c, len(rows), spillDay{rows[0].day(), rows[0].ev.Time != 0})
 	if err != nil || file == nil {
 		return err
 	}
-	if _, err := file.WriteAt(c.mem, c.at); err != nil {
+	if _, err := file.WriteAt(packed, c.at); err != nil {
 		return fmt.Errorf("set events aside: %w", err)
 	}
 	return nil
@@ -120,7 +126,7 @@ func (s *Spill) place(c *chunk, rows int, day spillDay) (*os.File, error) {
 	s.rows += int64(rows)
 	if inMemory {
 		s.memory += int64(c.size)
-		s.days[day] = append(s.days[day], *c)
+		s.days[day] = append(s.days[day], chunk{mem: bytes.Clone(c.mem), size: c.size})
 		return nil, nil
 	}
 	s.filed += int64(rows)

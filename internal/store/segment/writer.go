@@ -121,6 +121,7 @@ func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 	out := &output{opts: w.opts, enc: w.enc}
 	defer w.enc.reset()
 	order := w.sorted()
+	var scratch spillScratch
 	for len(order) > 0 {
 		n, size := 1, len(order[0].row.ev.Raw)
 		for n < len(order) && sameFile(order[0].row, order[n].row) {
@@ -130,7 +131,7 @@ func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 		day := order[:n]
 		order = order[n:]
 		if aside != nil && n < enoughRows && size < enoughBytes {
-			if err := aside.add(w.rows(day)); err != nil {
+			if err := aside.add(w.rows(day), &scratch); err != nil {
 				return nil, errors.Join(err, out.abort())
 			}
 			continue
