@@ -145,6 +145,9 @@ func TestQueryStore(t *testing.T) {
 	if code != 0 || out != "n\n1\n" {
 		t.Errorf("since: exit code %d, %q", code, out)
 	}
+	if code, _, errs := spoorIn(t, "", "query", "SELECT nothing FROM events", "--store", dir); code != ExitUsage || !strings.Contains(errs, "nothing") {
+		t.Errorf("no such column: exit code %d, %q", code, errs)
+	}
 	// A damaged segment is named; the rest still answers.
 	files, err := filepath.Glob(filepath.Join(dir, "data", "eventDay=2026-01-05", "*.parquet"))
 	if err != nil || len(files) != 1 {

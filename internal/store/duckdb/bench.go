@@ -75,6 +75,7 @@ func Questions(n Needles) []Question {
 		{Name: "one address, newest 50", SQL: some + `sourceIPAddress = $Address` + last, Needle: true},
 		{Name: "one event name, newest 50", SQL: some + `eventName = $EventName` + last, Needle: true},
 		{Name: "one resource ARN, newest 50", SQL: some + `list_contains(resourceARNs, $ResourceARN)` + last, Needle: true},
+		{Name: "a resource ARN that is not there", SQL: some + `list_contains(resourceARNs, 'arn:aws:s3:::nothing-like-it')`, Needle: true, Nothing: true},
 		{Name: "an ARN in requestParameters", SQL: some + `contains(requestParameters::varchar, $ParameterARN)` + last, Needle: true},
 		{Name: "group by eventName over all", SQL: `SELECT eventName, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC`, Most: 100 * ms},
 		{Name: "hourly histogram with a filter", SQL: `SELECT date_trunc('hour', eventTime) AS hour, count(*) FROM events WHERE errorCode IS NOT NULL GROUP BY 1 ORDER BY 1`, Most: 100 * ms},

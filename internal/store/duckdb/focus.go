@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"spoor/internal/store/segment"
 )
 
@@ -17,6 +19,8 @@ import (
 //   - It prepares every column that the query wants for every row group, whether that is left out or not. So the files
 //     that have the event id, request id or shared event id are found first, by that column alone, and no other is opened.
 //   - It skips nothing by a member of a struct. So a test of userIdentity.accessKeyId becomes one of accessKeyId too.
+//   - It skips nothing by a member of a list, although ARNs of resources have Bloom filters. So the files that may have one
+//     are found first, unless the newest has it everywhere: then it is better to begin.
 //   - It joins every record from its columns before it searches in it. So each part is searched first, as it lies in its
 //     column, for a piece of the text that can only stand within one part.
 //
@@ -26,6 +30,7 @@ import (
 type focus struct {
 	column string   // of needle columns that hardly repeat
 	values []string // of it; nil when there is no such condition
+	arn    string   // of resources
 	key    string   // accessKeyId
 	regex  string   // matches in a part of the record
 }
@@ -85,10 +90,14 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 			return fmt.Errorf("prepare the query: %w", err)
 		}
 	}
-	if err := set(e.opts.Files); err != nil || f.values == nil || len(e.opts.Files) == 1 {
+	if err := set(e.opts.Files); err != nil || f.values == nil && f.arn == "" || len(e.opts.Files) == 1 {
 		return err
 	}
-	files, err := e.having(ctx, conn, f)
+	find := e.mayHave
+	if f.values != nil {
+		find = e.having
+	}
+	files, err := find(ctx, conn, f)
 	if err != nil {
 		return ctx.Err() // a file that cannot be read is the query's to report
 	}
@@ -99,6 +108,45 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 		return nil
 	}
 	return set(files)
+}
+
+// often is how many row groups of the newest file have an ARN that is better looked for from there on. Bloom filters alone
+// let hardly more than one in a file pass.
+const often = 4
+
+// mayHave gives the files that may have the ARN of a resource.
+func (e *Engine) mayHave(ctx context.Context, _ *sql.Conn, f focus) ([]string, error) {
+	all := e.opts.Files
+	found := make([]int, len(all))
+	look := func(i int) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		groups, err := segment.Lookup(all[i], segment.ResourceARN, f.arn)
+		found[i] = len(groups)
+		return err
+	}
+	if err := look(0); err != nil {
+		return nil, err
+	}
+	if found[0] >= often {
+		return all, nil
+	}
+	var group errgroup.Group
+	group.SetLimit(e.opts.Threads)
+	for i := range all[1:] {
+		group.Go(func() error { return look(1 + i) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	var files []string
+	for i, n := range found {
+		if n > 0 {
+			files = append(files, all[i])
+		}
+	}
+	return files, nil
 }
 
 // having gives the files that have one of the values.
@@ -219,11 +267,16 @@ func (f *focus) conjuncts(v any, table string) {
 		if len(children) != 2 || e["schema"] != "" {
 			return
 		}
-		if c := columnOf(children[0], table); c != "raw" && c != "eventjson" {
-			return
-		}
+		c := columnOf(children[0], table)
 		s, ok := constant(children[1])
 		if !ok {
+			return
+		}
+		switch name := e["function_name"]; {
+		case c == "resourcearns" && (name == "contains" || name == "list_contains" || name == "array_contains" || name == "list_has" || name == "array_has"):
+			f.arn = s
+			return
+		case c != "raw" && c != "eventjson":
 			return
 		}
 		switch e["function_name"] {

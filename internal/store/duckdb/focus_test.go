@@ -45,6 +45,9 @@ func TestFocus(t *testing.T) {
 		`SELECT eventID FROM events e WHERE e.userIdentity.accessKeyId = 'AKIAEXAMPLEBOB'`,
 		`SELECT eventid FROM cloudtrail_logs WHERE useridentity.accesskeyid = 'ASIAEXAMPLECI'`,
 		`SELECT eventID FROM events WHERE userIdentity.accessKeyId IN ('AKIAEXAMPLEANA', 'AKIAEXAMPLEBOB')`,
+		`SELECT eventID FROM events WHERE list_contains(resourceARNs, 'arn:aws:s3:::payroll')`,
+		`SELECT eventID FROM events e WHERE contains(e.resourceARNs, 'arn:aws:s3:::nothing')`,
+		`SELECT eventID FROM events WHERE NOT list_contains(resourceARNs, 'arn:aws:s3:::payroll')`,
 		`SELECT eventID FROM event_data_store WHERE eventJson LIKE '%payroll%'`,
 		`SELECT eventID FROM events WHERE raw LIKE '%payroll%january%' AND eventID > ''`,
 		`SELECT eventID FROM events WHERE raw LIKE '%a_ch%'`,
@@ -81,7 +84,7 @@ func TestFocus(t *testing.T) {
 			empty++
 		}
 	}
-	if empty > 6 {
+	if empty > 7 {
 		t.Errorf("%d of %d queries find nothing", empty, len(queries))
 	}
 }
@@ -104,6 +107,8 @@ func TestFocusOf(t *testing.T) {
 		`SELECT 1 FROM events WHERE raw LIKE '%eventName":"Create%'`:                                    {regex: "Name"},
 		`SELECT 1 FROM events WHERE raw LIKE '%"requestID":"null"%'`:                                    {},
 		`SELECT 1 FROM events WHERE raw ILIKE '%Deploy.x%'`:                                             {regex: `(?i)Deploy\.x`},
+		`SELECT 1 FROM events WHERE list_contains(resourceARNs, 'a') AND eventName = 'b'`:               {arn: "a"},
+		`SELECT 1 FROM events WHERE list_contains(resources, 'a')`:                                      {},
 		`SELECT 1 FROM events WHERE contains(errorMessage, 'Deploy')`:                                   {},
 	} {
 		var tree string
