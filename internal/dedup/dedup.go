@@ -278,14 +278,22 @@ func (s *shard) put(k Key) {
 	s.n++
 }
 
-// grow makes the table larger in large steps, each of which moves all keys.
+// pageKeys is how many keys a page of memory holds.
+const pageKeys = 4096 / 16
+
+// grow makes the table larger, not beyond what it needs for most keys.
 func (s *shard) grow(most int) {
 	old := s.table
-	size := max(1024, 4*len(old))
-	if last := 1 << bits.Len(uint(most*4/3)); size > last/2 && len(old) < last {
-		size = last
+	size := max(1024, 2*len(old))
+	if last := 1 << bits.Len(uint(most*4/3)); len(old) < last {
+		size = min(size, last)
 	}
 	table := make([]Key, size)
+	// Each page is written before it is read: a page that is read first costs a second fault when it is written, and an
+	// interrupt of the other processors.
+	for i := 0; i < size; i += pageKeys {
+		table[i] = Key{}
+	}
 	s.table, s.n = table, 0
 	s.near.Store(&table)
 	for _, k := range old {
