@@ -139,20 +139,12 @@ const (
 	maxPolicy = 256 << 10
 )
 
-// ReadFiles reads the files that the configuration names, and puts them into [HTTP.Certificate], [IAM.Texts] and the secrets
-// of sources; and it looks whether folders that are to be read are there. The error is an [*Error] with all problems.
+// ReadFiles reads the files that the configuration names, and puts them into Certificate of [HTTP], Texts of [IAM] and the
+// secrets of sources; and it looks whether folders that are to be read are there. The error is an [*Error] with all problems.
 func (l *Loaded) ReadFiles() error {
 	c := l.Config
-	var problems []Problem
-	wrong := func(key string, err error) {
-		p := Problem{Key: key, Message: err.Error()}
-		for _, it := range l.items {
-			if it.Key == key {
-				p.Where = it.origin.Where
-			}
-		}
-		problems = append(problems, p)
-	}
+	problems := l.readPolicies()
+	wrong := func(key string, err error) { problems = append(problems, l.trouble(key, err)) }
 	if c.HTTP.TLSCert != "" {
 		pair, err := tls.LoadX509KeyPair(c.HTTP.TLSCert, c.HTTP.TLSKey)
 		if err != nil {
@@ -168,15 +160,6 @@ func (l *Loaded) ReadFiles() error {
 		if _, err := readText(path, maxSecret*16); err != nil {
 			wrong(key, err)
 		}
-	}
-	c.IAM.Texts = nil
-	for _, path := range c.IAM.Policies {
-		text, err := readText(path, maxPolicy)
-		if err != nil {
-			wrong("iam.policies", err)
-			continue
-		}
-		c.IAM.Texts = append(c.IAM.Texts, PolicyText{path, text})
 	}
 	for i := range c.Sources {
 		s := &c.Sources[i]
@@ -205,6 +188,38 @@ func (l *Loaded) ReadFiles() error {
 		return &Error{problems}
 	}
 	return nil
+}
+
+// ReadPolicies is the part of [Loaded.ReadFiles] that reads policies.
+func (l *Loaded) ReadPolicies() error {
+	if problems := l.readPolicies(); len(problems) > 0 {
+		return &Error{problems}
+	}
+	return nil
+}
+
+func (l *Loaded) readPolicies() (problems []Problem) {
+	l.Config.IAM.Texts = nil
+	for _, path := range l.Config.IAM.Policies {
+		text, err := readText(path, maxPolicy)
+		if err != nil {
+			problems = append(problems, l.trouble("iam.policies", err))
+			continue
+		}
+		l.Config.IAM.Texts = append(l.Config.IAM.Texts, PolicyText{path, text})
+	}
+	return problems
+}
+
+// trouble is a problem with the value of a setting.
+func (l *Loaded) trouble(key string, err error) Problem {
+	p := Problem{Key: key, Message: err.Error()}
+	for _, it := range l.items {
+		if it.Key == key {
+			p.Where = it.origin.Where
+		}
+	}
+	return p
 }
 
 func readText(path string, limit int64) (string, error) {

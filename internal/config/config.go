@@ -3,7 +3,7 @@
 //
 // [Load] is strict: a key that it does not know is an error, as is a value that does not fit, and all errors are told
 // together, with their places. Every value knows where it came from. What the configuration names in other files is read by
-// [Config.ReadFiles].
+// [Loaded.ReadFiles].
 package config
 
 import (
@@ -47,7 +47,7 @@ type HTTP struct {
 	HeaderTimeout  time.Duration
 	IdleTimeout    time.Duration
 
-	// Certificate is what TLSCert and TLSKey hold, once [Config.ReadFiles] has read them.
+	// Certificate is what TLSCert and TLSKey hold, once [Loaded.ReadFiles] has read them.
 	Certificate *tls.Certificate
 }
 
@@ -143,7 +143,7 @@ type IAM struct {
 	FailureBurst  int
 	FailureEvery  time.Duration
 
-	// Texts are the files of Policies, once [Config.ReadFiles] has read them.
+	// Texts are the files of Policies, once [Loaded.ReadFiles] has read them.
 	Texts []PolicyText
 }
 
@@ -202,7 +202,7 @@ type AWS struct {
 	Profile      string
 	AccessKeyID  string
 	SecretKey    Secret
-	SecretFile   string // read into SecretKey by [Config.ReadFiles]
+	SecretFile   string // read into SecretKey by [Loaded.ReadFiles]
 	SessionToken Secret
 	RoleARN      string
 	ExternalID   string

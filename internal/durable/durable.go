@@ -38,6 +38,25 @@ func WriteFile(path string, content []byte, perm fs.FileMode) (err error) {
 	return SyncDir(filepath.Dir(path))
 }
 
+// MkdirAll makes a folder, and those above it that are missing, such that they are there after a crash.
+func MkdirAll(path string, perm fs.FileMode) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return nil
+	}
+	above := filepath.Dir(path)
+	if above != path {
+		if err := MkdirAll(above, perm); err != nil {
+			return err
+		}
+	}
+	if err := os.Mkdir(path, perm); err != nil {
+		if info, serr := os.Stat(path); serr != nil || !info.IsDir() { // else somebody was faster
+			return err
+		}
+	}
+	return SyncDir(above)
+}
+
 // RemoveParts removes what a crash in [WriteFile] left in the folder dir. Nobody may write there meanwhile.
 func RemoveParts(dir string) error {
 	entries, err := os.ReadDir(dir)

@@ -71,3 +71,23 @@ func TestLock(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+func TestMkdirAll(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b")
+	for range 2 {
+		if err := MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		t.Errorf("%v, %v", info, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := MkdirAll(filepath.Join(dir, "file", "x"), 0o700); err == nil {
+		t.Error("below a file")
+	}
+}

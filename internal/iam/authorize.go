@@ -120,34 +120,60 @@ func (r *request) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 	return e, ok
 }
 
+// Takes says whether the action can be done to a resource of a type.
+func (a ActionInfo) Takes(t ResourceType) bool { return slices.Contains(entityTypes(a.On), string(t)) }
+
 // Authorize decides whether a caller may do something. A caller whose credential has been revoked, or who was deleted, may
 // do nothing; the roles that count are those of now, not those of when the caller came. It asks nobody and does not block.
 func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource) Decision {
-	d := Decision{Principal: c.Principal, Action: a, Resource: r, Policies: []string{}}
-	if d.Resource.Type == "" {
-		d.Resource = Resource{Type: TypeServer}
-	}
-	deny := func(why string) Decision {
-		d.Reason = fmt.Sprintf("%s may not %s on %s: %s", who(d.Principal), a, d.Resource.text(), why)
-		return d
-	}
+	d := decision(c.Principal, a, r)
 	if err := ctx.Err(); err != nil {
-		return deny(err.Error())
+		return d.deny(err.Error())
 	}
 	snap := s.now()
 	p, why := snap.current(c, s.clock())
 	if why != "" {
-		return deny(why)
+		return d.deny(why)
 	}
 	d.Principal = p
+	return s.decide(snap, c, d)
+}
+
+// Would decides whether a principal, by name, might do something in a call such as c, of which the principal and the token
+// do not count. The error is [ErrNotFound].
+func (s *Service) Would(name string, c Caller, a Action, r Resource) (Decision, error) {
+	p, err := s.User(name)
+	if err != nil {
+		return Decision{}, err
+	}
+	return s.decide(s.now(), c, decision(p, a, r)), nil
+}
+
+// decision is one that is not made yet.
+func decision(p Principal, a Action, r Resource) Decision {
+	if r.Type == "" {
+		r = Resource{Type: TypeServer}
+	}
+	return Decision{Principal: p, Action: a, Resource: r, Policies: []string{}}
+}
+
+func (d Decision) deny(why string) Decision {
+	d.Allowed = false
+	d.Reason = fmt.Sprintf("%s may not %s on %s: %s", who(d.Principal), d.Action, d.Resource.text(), why)
+	return d
+}
+
+// decide asks the policies.
+func (s *Service) decide(snap *snapshot, c Caller, d Decision) Decision {
+	p, a := d.Principal, d.Action
 	i := slices.IndexFunc(actions, func(i ActionInfo) bool { return i.Action == a })
 	if i < 0 {
-		return deny("there is no such action")
+		return d.deny("there is no such action")
 	}
-	target, why := snap.resource(d.Resource, actions[i].On)
-	if why != "" {
-		return deny(why)
+	if !actions[i].Takes(d.Resource.Type) {
+		return d.deny("it is not done to a " + strings.ToLower(string(d.Resource.Type)))
 	}
+	target := snap.resource(d.Resource)
 	uid := principalUID(p)
 	facts := cedar.RecordMap{"tls": cedar.Boolean(c.TLS), "time": cedar.NewDatetime(s.clock()), "token": cedar.String(c.Token)}
 	if addr := c.Address.Unmap().WithZone(""); addr.IsValid() {
@@ -184,11 +210,11 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource)
 	case d.Allowed:
 		d.Reason = fmt.Sprintf("%s may %s on %s: permitted by %s", who(p), a, d.Resource.text(), list)
 	case failed:
-		return deny("a policy that forbids could not be evaluated: " + strings.Join(d.Errors, "; "))
+		return d.deny("a policy that forbids could not be evaluated: " + strings.Join(d.Errors, "; "))
 	case len(d.Policies) > 0:
-		return deny("forbidden by " + list)
+		return d.deny("forbidden by " + list)
 	default:
-		return deny("no policy permits it")
+		return d.deny("no policy permits it")
 	}
 	return d
 }
@@ -225,25 +251,22 @@ func (sn *snapshot) current(c Caller, now time.Time) (Principal, string) {
 	return p, ""
 }
 
-// resource gives the entity of a resource, or why there is none.
-func (sn *snapshot) resource(r Resource, on ResourceType) (cedar.Entity, string) {
-	if r.Type != on && (r.Type != TypeServer || !slices.Contains(entityTypes(on), "Server")) {
-		return cedar.Entity{}, "it is not done to a " + strings.ToLower(string(r.Type))
-	}
+// resource gives the entity of a resource.
+func (sn *snapshot) resource(r Resource) cedar.Entity {
 	switch r.Type {
 	case TypeUser:
 		if r.ID == RootName {
-			return userEntity(entity("Root", RootName), RootName, nil), ""
+			return userEntity(entity("Root", RootName), RootName, nil)
 		}
-		return userEntity(entity("User", r.ID), r.ID, sn.principals[r.ID].Roles), ""
+		return userEntity(entity("User", r.ID), r.ID, sn.principals[r.ID].Roles)
 	case TypeToken:
 		owner := ""
 		if c, ok := sn.credentials[r.ID]; ok {
 			owner = c.User
 		}
-		return cedar.Entity{UID: entity("Token", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(owner)})}, ""
+		return cedar.Entity{UID: entity("Token", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(owner)})}
 	case TypeSource:
-		return cedar.Entity{UID: entity("Source", r.ID), Attributes: named(r.ID)}, ""
+		return cedar.Entity{UID: entity("Source", r.ID), Attributes: named(r.ID)}
 	}
-	return cedar.Entity{UID: entity("Server", "spoor"), Attributes: named("")}, ""
+	return cedar.Entity{UID: entity("Server", "spoor"), Attributes: named("")}
 }

@@ -571,7 +571,7 @@ func TestState(t *testing.T) {
 	}
 }
 
-func second[T any](_ T, err error) error         { return err }
+func second[T any](_ T, err error) error        { return err }
 func third[T, U any](_ T, _ U, err error) error { return err }
 
 // TestLastUsed: times of last use reach the file without a change, within a minute or so.

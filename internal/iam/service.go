@@ -118,7 +118,7 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 	}
 	s.policies.Store(o.Policies)
 	if !o.ReadOnly {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
+		if err := durable.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open access state: %w", err)
 		}
 		s.lock, err = durable.Acquire(ctx, filepath.Join(dir, lockName), o.Wait)

@@ -57,6 +57,14 @@ func splitToken(text string) (id, secret string, ok bool) {
 	return id, secret, isBase32(id) && isBase32(secret)
 }
 
+// TokenID gives the id in a token; other text it gives as it is.
+func TokenID(text string) string {
+	if id, _, ok := splitToken(text); ok {
+		return id
+	}
+	return text
+}
+
 func isBase32(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {

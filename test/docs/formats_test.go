@@ -165,7 +165,8 @@ func TestFlags(t *testing.T) {
 	known := map[string]bool{"update": true}
 	for _, args := range [][]string{{}, {"hunt"}, {"stats"}, {"search"}, {"tail"}, {"sample"}, {"version"}, {"rules", "list"}, {"rules", "show"},
 		{"rules", "check"}, {"rules", "test"}, {"rules", "backtest"}, {"rules", "coverage"},
-		{"query"}, {"lineage"}, {"store", "ingest"}, {"store", "status"}, {"store", "verify"}, {"store", "compact"}, {"store", "expire"}, {"store", "hold"}, {"store", "export"}} {
+		{"query"}, {"lineage"}, {"store", "ingest"}, {"store", "status"}, {"store", "verify"}, {"store", "compact"}, {"store", "expire"}, {"store", "hold"}, {"store", "export"},
+		{"config", "check"}, {"config", "show"}, {"iam", "user", "create"}, {"iam", "token", "create"}, {"iam", "policy"}, {"iam", "can"}} {
 		var out bytes.Buffer
 		if code := cli.Run(t.Context(), append(args, "--help"), strings.NewReader(""), &out, &out); code != 0 {
 			t.Fatalf("%q --help ends with %d", args, code)
