@@ -6,6 +6,7 @@
 package files
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -28,6 +29,8 @@ type Source struct {
 	abs    string // with slashes, for places
 	info   fs.FileInfo
 	opener *archive.Opener
+
+	buffers sync.Pool // of *[]byte, for small files
 
 	once   sync.Once // opens zip
 	zip    *archive.Zip
@@ -128,6 +131,21 @@ func (s *Source) Open(ctx context.Context, obj source.Object, read func(obj sour
 			return nil // the members are objects of the listing
 		}
 	}
+	if obj.Size > 0 && obj.Size <= smallFile {
+		buf, _ := s.buffers.Get().(*[]byte)
+		if buf == nil {
+			buf = new([]byte)
+		}
+		defer s.buffers.Put(buf)
+		text, whole, err := readWhole(obj.Name, int(obj.Size), *buf)
+		*buf = text[:cap(text)]
+		if err != nil {
+			return err // "open NAME: …"
+		}
+		if whole {
+			return s.opener.Read(ctx, obj, bytes.NewReader(text), read)
+		}
+	}
 	f, err := os.Open(obj.Name)
 	if err != nil {
 		return err // "open NAME: …"
@@ -135,6 +153,9 @@ func (s *Source) Open(ctx context.Context, obj source.Object, read func(obj sour
 	defer f.Close()
 	return s.opener.Read(ctx, obj, f, read)
 }
+
+// smallFile is the size up to which a file is read at once.
+const smallFile = 1 << 20
 
 // reason is why a regular file is not read.
 func reason(sel *source.Selection, obj source.Object) string {
