@@ -174,6 +174,13 @@ func (j *Journal) gather(group []*pending) []*pending {
 func (j *Journal) writeEntry(ctx context.Context, sections []section) (seq uint64, err error) {
 	began := time.Now()
 	body := appendSections(nil, sections)
+	if j.overfull(len(body)) { // perhaps not when what nobody needs has gone
+		trimming, cancel := context.WithTimeout(ctx, requestTime)
+		if err := j.trim(trimming, int64(len(body))); err != nil {
+			j.o.Log.Error("make room in the journal", "error", err)
+		}
+		cancel()
+	}
 	if err := j.full(len(body)); err != nil {
 		j.n.refused.Add(uint64(len(sections)))
 		return 0, err
@@ -195,17 +202,17 @@ func (j *Journal) writeEntry(ctx context.Context, sections []section) (seq uint6
 	return seq, nil
 }
 
+// overfull tells whether size more bytes were more than MaxBytes.
+func (j *Journal) overfull(size int) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.bytes+int64(size) > j.o.MaxBytes
+}
+
 // full says why size more bytes cannot be taken.
 func (j *Journal) full(size int) error {
-	j.mu.Lock()
-	bytes := j.bytes
-	j.mu.Unlock()
-	if bytes+int64(size) > j.o.MaxBytes {
-		select {
-		case j.trimNow <- struct{}{}:
-		default:
-		}
-		return &FullError{fmt.Sprintf("it has %d bytes of %d, and a follower needs them", bytes, j.o.MaxBytes), retryAfter}
+	if j.overfull(size) {
+		return &FullError{fmt.Sprintf("it has its %d bytes, and a follower needs them", j.o.MaxBytes), retryAfter}
 	}
 	if j.eng != nil && j.o.MinFree > 0 {
 		free, err := freeBytes(j.o.Dir)

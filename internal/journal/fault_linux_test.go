@@ -105,7 +105,7 @@ func child(job []string) error {
 				}
 			}
 			if n%20 == 0 {
-				if err := j.trim(ctx); err != nil {
+				if err := j.trim(ctx, 0); err != nil {
 					fmt.Println("error", err)
 					return
 				}

@@ -167,7 +167,7 @@ func (j *Journal) Follow(ctx context.Context, name string, from Start) (*Followe
 	switch from.kind {
 	case startAfter:
 		f.next = from.seq + 1
-		c.seq = min(c.seq, from.seq) // it needs again what it had acknowledged
+		c.seq = from.seq // it knows better; this may also be less than it had acknowledged
 	case startNew:
 		f.next = j.last + 1
 		f.within = true

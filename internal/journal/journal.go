@@ -104,7 +104,7 @@ func set[T comparable](v *T, def T) {
 
 // Times within which the parts of the work must be done, or are tried again.
 const (
-	requestTime = 10 * time.Second       // one request to the stream
+	requestTime = 5 * time.Second        // one request to the stream
 	stallTime   = 30 * time.Second       // a write of the server of this process; then it is started again
 	writeTime   = time.Minute            // one entry, tried again
 	pollTime    = 200 * time.Millisecond // looking for entries of other processes
@@ -128,9 +128,8 @@ type Journal struct {
 	kv     jetstream.KeyValue
 	piece  int // largest body of a piece
 
-	room    *semaphore.Weighted // QueueBytes
-	queue   chan *pending
-	trimNow chan struct{}
+	room  *semaphore.Weighted // QueueBytes
+	queue chan *pending
 
 	ctx     context.Context // of what the journal does itself
 	cancel  context.CancelFunc
@@ -138,6 +137,8 @@ type Journal struct {
 	tending sync.WaitGroup // upkeep, poll
 
 	restarting sync.Mutex // held while the server is started again
+	trimming   sync.Mutex // held while old entries are removed
+	wasFull    bool       // the last time; trimming
 	stateMu    sync.Mutex // held while the state file is written
 	stateText  string     // what it has; stateMu
 
@@ -169,7 +170,7 @@ func Open(ctx context.Context, o Options) (_ *Journal, err error) {
 		return nil, err
 	}
 	j := &Journal{
-		o: o, room: semaphore.NewWeighted(o.QueueBytes), queue: make(chan *pending, 1024), trimNow: make(chan struct{}, 1),
+		o: o, room: semaphore.NewWeighted(o.QueueBytes), queue: make(chan *pending, 1024),
 		changed: make(chan struct{}), followers: map[string]*cursor{}, ids: newIDSet(o.KeepIDs),
 	}
 	j.ctx, j.cancel = context.WithCancel(context.WithoutCancel(ctx))

@@ -25,7 +25,6 @@ func (j *Journal) tend() {
 		case <-j.ctx.Done():
 			return
 		case <-tick.C:
-		case <-j.trimNow:
 		case <-ends:
 		}
 		ctx, cancel := context.WithTimeout(j.ctx, writeTime)
@@ -34,7 +33,7 @@ func (j *Journal) tend() {
 				j.o.Log.Error("start the journal's server", "error", err)
 			}
 		}
-		if err := j.trim(ctx); err != nil && j.ctx.Err() == nil {
+		if err := j.trim(ctx, 0); err != nil && j.ctx.Err() == nil {
 			j.o.Log.Error("remove old entries of the journal", "error", err)
 		}
 		if err := j.writeState(); err != nil {
@@ -44,8 +43,10 @@ func (j *Journal) tend() {
 	}
 }
 
-// trim removes what retention does not keep.
-func (j *Journal) trim(ctx context.Context) error {
+// trim removes what retention does not keep, and more where need bytes have no room.
+func (j *Journal) trim(ctx context.Context, need int64) error {
+	j.trimming.Lock()
+	defer j.trimming.Unlock()
 	info, err := j.stream.Info(ctx)
 	if err != nil {
 		return fmt.Errorf("state of the stream: %w", err)
@@ -60,7 +61,8 @@ func (j *Journal) trim(ctx context.Context) error {
 	}
 	floor := j.floor()
 	want := st.FirstSeq - 1 // remove up to this one
-	if over := int64(st.Bytes) - max(0, j.o.RetainBytes); over > 0 {
+	tooMany := int64(st.Bytes) + need - j.o.MaxBytes
+	if over := max(int64(st.Bytes)-max(0, j.o.RetainBytes), tooMany); over > 0 {
 		want = max(want, j.prefix(st, over))
 	}
 	if want < floor && j.o.RetainAge != 0 {
@@ -71,17 +73,16 @@ func (j *Journal) trim(ctx context.Context) error {
 		want = max(want, old)
 	}
 	want = min(want, floor)
-	if over := int64(st.Bytes) - j.o.MaxBytes + int64(j.o.GroupBytes); over > 0 && want < j.prefix(st, over) {
-		if !j.o.DropUnread {
-			j.o.Log.Error("the journal is full: a follower has not acknowledged", "stream", j.o.Stream, "bytes", st.Bytes, "first", st.FirstSeq, "acknowledged", floor)
-		} else {
-			unread := max(floor, st.FirstSeq-1)
-			want = j.prefix(st, over)
-			if want > unread {
-				j.n.dropped.Add(want - unread)
-				j.o.Log.Error("the journal is full: entries are dropped that a follower has not acknowledged", "stream", j.o.Stream, "first", unread+1, "last", want)
-			}
-		}
+	full := tooMany > 0 && want < j.prefix(st, tooMany)
+	if full && !j.o.DropUnread && !j.wasFull {
+		j.o.Log.Error("the journal is full: a follower has not acknowledged", "stream", j.o.Stream, "bytes", st.Bytes, "first", st.FirstSeq, "acknowledged", floor)
+	}
+	j.wasFull = full
+	if full && j.o.DropUnread {
+		unread := max(floor, st.FirstSeq-1)
+		want = j.prefix(st, tooMany)
+		j.n.dropped.Add(want - unread)
+		j.o.Log.Error("the journal is full: entries are dropped that a follower has not acknowledged", "stream", j.o.Stream, "first", unread+1, "last", want)
 	}
 	if want < st.FirstSeq {
 		return nil
