@@ -733,3 +733,24 @@ func BenchmarkCall(b *testing.B) {
 		}
 	}
 }
+
+func BenchmarkParsePolicies(b *testing.B) {
+	for b.Loop() {
+		if _, err := ParsePolicies(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkCreateToken(b *testing.B) {
+	s, err := Open(b.Context(), b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for b.Loop() {
+		if _, _, err := s.CreateToken(TokenSpec{User: RootName}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
