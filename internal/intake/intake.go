@@ -523,7 +523,7 @@ func (s *sink) settle(ctx context.Context, err error) (whole bool, _ error) {
 		return false, ctx.Err()
 	}
 	expected := s.obj.Place.Kind != source.Unknown || slices.Contains(r.opts.Named, s.obj.Name)
-	other := errors.Is(err, event.ErrNoRecords) || errors.Is(err, event.ErrNotLogs) && !jsonName(s.obj.Name)
+	other := errors.Is(err, event.ErrNoRecords) || errors.Is(err, event.ErrNotLogs) && !JSONName(s.obj.Name)
 	if s.open == nil && other && !expected {
 		s.led.Skip(s.obj, err.Error())
 		return true, nil
@@ -535,9 +535,9 @@ func (s *sink) settle(ctx context.Context, err error) (whole bool, _ error) {
 	return err == nil && !s.filtered, nil
 }
 
-// jsonName tells names that promise JSON, so that other content means damage, from the notes and licences that lie
+// JSONName tells names that promise JSON, so that other content means damage, from the notes and licences that lie
 // beside logs.
-func jsonName(name string) bool {
+func JSONName(name string) bool {
 	name = strings.ToLower(path.Base(strings.ReplaceAll(name, "\\", "/")))
 	for _, packed := range [...]string{".gz", ".zst", ".zstd"} {
 		name = strings.TrimSuffix(name, packed)

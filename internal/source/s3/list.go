@@ -35,7 +35,6 @@ func (s *Source) List(ctx context.Context, sel source.Selection, visit func(obj 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := &listing{Source: s, client: client, sel: &sel, visit: visit, cancel: cancel}
-	l.more.L = &l.mu
 	start, err := l.start(ctx)
 	if err != nil {
 		return err
@@ -43,12 +42,34 @@ func (s *Source) List(ctx context.Context, sel source.Selection, visit func(obj 
 	for _, t := range start {
 		l.add(t)
 	}
+	return l.run(ctx)
+}
+
+// run does all tasks.
+func (l *listing) run(ctx context.Context) error {
+	l.more.L = &l.mu
 	var workers sync.WaitGroup
 	for range listers {
 		workers.Go(func() { l.work(ctx) })
 	}
 	workers.Wait()
 	return l.err
+}
+
+// ListFolders is [Source.List] for some prefixes of the bucket, wherever they lie, each with everything below it: one request
+// for a thousand objects, and one for a prefix with none, which is no error.
+func (s *Source) ListFolders(ctx context.Context, prefixes []string, sel source.Selection, visit func(obj source.Object, skip string) error) error {
+	client, err := s.connect(ctx)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", s.name(s.prefix), err)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	l := &listing{Source: s, client: client, sel: &sel, visit: visit, cancel: cancel}
+	for _, p := range prefixes {
+		l.tasks = append(l.tasks, task{prefix: p, flat: true})
+	}
+	return l.run(ctx)
 }
 
 // task is a prefix to be listed.

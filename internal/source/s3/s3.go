@@ -20,6 +20,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/credentials/stscreds"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
@@ -39,7 +40,9 @@ type Options struct {
 	RoleARN       string // to assume with the credentials found
 	ExternalID    string // for assuming RoleARN
 	RequesterPays bool
-	Anonymous     bool // no credentials, for public buckets
+	// AccessKeyID, SecretKey and SessionToken are credentials to use in place of the default chain, when the first is set.
+	AccessKeyID, SecretKey, SessionToken string
+	Anonymous                            bool // no credentials, for public buckets
 	// Unordered accepts listings that are out of order, from a store that has them so by design. Directory buckets do.
 	Unordered bool
 	// Parallel is how many objects are read at once, 0 for DefaultParallel.
@@ -98,11 +101,9 @@ func ParseURL(url string) (bucket, prefix string, err error) {
 	return bucket, prefix, nil
 }
 
-// New returns the source of a bucket. It reads configuration files, and asks nobody yet.
-//
-// A prefix that ends with a slash is a folder. Any other one is the object of that name and the folder of that name, or when
-// there is neither, everything whose key begins with it.
-func New(ctx context.Context, bucket, prefix string, opts Options) (*Source, error) {
+// Config is the configuration of clients of AWS that opts ask for: Region, credentials, retries. It reads configuration files,
+// and asks nobody yet.
+func Config(ctx context.Context, opts Options) (aws.Config, error) {
 	client := awshttp.NewBuildableClient().WithTransportOptions(func(t *http.Transport) {
 		t.MaxIdleConns, t.MaxIdleConnsPerHost = 128, 64
 		t.ResponseHeaderTimeout = stall
@@ -117,12 +118,15 @@ func New(ctx context.Context, bucket, prefix string, opts Options) (*Source, err
 	if opts.Anonymous {
 		load = append(load, config.WithCredentialsProvider(aws.AnonymousCredentials{}))
 	}
+	if opts.AccessKeyID != "" {
+		load = append(load, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(opts.AccessKeyID, opts.SecretKey, opts.SessionToken)))
+	}
 	if opts.Token != nil {
 		load = append(load, config.WithAssumeRoleCredentialOptions(func(o *stscreds.AssumeRoleOptions) { o.TokenProvider = opts.Token }))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
 	if err != nil {
-		return nil, fmt.Errorf("read AWS configuration: %w", err)
+		return aws.Config{}, fmt.Errorf("read AWS configuration: %w", err)
 	}
 	if cfg.Region == "" {
 		cfg.Region = "us-east-1"
@@ -135,6 +139,18 @@ func New(ctx context.Context, bucket, prefix string, opts Options) (*Source, err
 			}
 		})
 		cfg.Credentials = aws.NewCredentialsCache(role)
+	}
+	return cfg, nil
+}
+
+// New returns the source of a bucket. It reads configuration files, and asks nobody yet.
+//
+// A prefix that ends with a slash is a folder. Any other one is the object of that name and the folder of that name, or when
+// there is neither, everything whose key begins with it.
+func New(ctx context.Context, bucket, prefix string, opts Options) (*Source, error) {
+	cfg, err := Config(ctx, opts)
+	if err != nil {
+		return nil, err
 	}
 	s := &Source{bucket: bucket, prefix: prefix, opts: opts, opener: archive.New(opts.Limits), config: cfg}
 	s.client = s.newClient()
