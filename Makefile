@@ -74,10 +74,10 @@ fuzz:
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
-## faults: kill -9 at random in ingestion, compaction and expiry, FAULT_ROUNDS times
+## faults: kill -9 at random in ingestion, compaction and expiry, FAULT_ROUNDS times each; full and read-only disks, damaged files, other processes
 FAULT_ROUNDS ?= 100
 faults:
-	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -run 'Kill|FullDisk' -v ./internal/store/...
+	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -run 'Kill|FullDisk|ReadOnlyFolder|Damage|Readers|Writers|Sweep|HalfMade' -v ./internal/store/... ./internal/journal
 
 clean:
 	rm -rf bin out

@@ -266,3 +266,47 @@ func BenchmarkIndex(b *testing.B) {
 		}
 	})
 }
+
+// TestForget: what was let go of is found again, also after the set is emptied.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	keys := randomKeys(2, 5000)
+	name := filepath.Join(dir, "a.ids")
+	if err := WriteIDs(name, slices.Clone(keys), 1, 9, 7); err != nil {
+		t.Fatal(err)
+	}
+	x := NewIndex()
+	x.Add(name, 1, 9)
+	s := New(Options{Dir: dir, InMemory: 64 * 4, Earlier: x.Find})
+	added := randomKeys(3, 5000)
+	for round := range 2 {
+		for _, k := range keys {
+			if v, err := s.Add(k, 5); v != Duplicate || err != nil {
+				t.Fatalf("round %d: %d %v", round, v, err)
+			}
+		}
+		for _, want := range []Verdict{First, Duplicate} {
+			for _, k := range added {
+				if v, err := s.Add(k, 5); v != want || err != nil {
+					t.Fatalf("round %d: %d %v, want %d", round, v, err, want)
+				}
+			}
+		}
+		if x.touched.Load() == 0 {
+			t.Error("nothing was touched")
+		}
+		if err := errors.Join(x.forget(), s.Reset()); err != nil {
+			t.Fatal(err)
+		}
+		if n := x.touched.Load(); n != 0 {
+			t.Errorf("%d bytes are still counted", n)
+		}
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, "spoor-seen-*", "*")); err != nil || len(names) != 0 {
+		t.Errorf("the emptied set keeps files: %v (%v)", names, err)
+	}
+	if err := errors.Join(s.Close(), x.Close()); err != nil {
+		t.Error(err)
+	}
+}

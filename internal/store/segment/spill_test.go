@@ -2,6 +2,7 @@ package segment
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -26,13 +27,14 @@ func spillFixture(t *testing.T, dir string) (s *Spill, writers []*Writer, direct
 			t.Error(err)
 		}
 	})
-	rnd := rand.New(rand.NewPCG(1, 2))
-	pad := make([]byte, 8<<10)
+	rnd := rand.NewChaCha8([32]byte{})
+	random, pad := make([]byte, 4<<10), make([]byte, 8<<10)
 	n := 0
 	add := func(w *Writer, at string, size int) {
-		for i := range pad[:size] {
-			pad[i] = 'a' + byte(rnd.UintN(26))
+		if _, err := rnd.Read(random[:(size+1)/2]); err != nil {
+			t.Fatal(err)
 		}
+		hex.Encode(pad, random[:(size+1)/2])
 		n++
 		raw := fmt.Sprintf(`{"eventID":"e-%d"%s,"eventName":"X","requestParameters":{"pad":"%s"}}`, n, at, pad[:size])
 		e, err := event.Parse([]byte(raw))

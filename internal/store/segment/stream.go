@@ -18,6 +18,7 @@ type Stream struct {
 	w    *Writer
 	out  *output
 	last int64
+	most int64 // bytes of the row group in memory
 	room int // rows that the row group in memory may have
 }
 
@@ -28,7 +29,7 @@ func NewStream(opts Options) *Stream {
 	if w.opts.MaxRows <= 0 {
 		w.opts.MaxRows = 4_000_000
 	}
-	return &Stream{w: w, out: &output{opts: w.opts, enc: w.enc}, last: math.MinInt64}
+	return &Stream{w: w, out: &output{opts: w.opts, enc: w.enc}, last: math.MinInt64, most: groupBytes}
 }
 
 // Add takes the next event. Nothing of e is kept. After an error only Abort may be called.
@@ -36,7 +37,7 @@ func (s *Stream) Add(ctx context.Context, e *event.Event) error {
 	if e.Time < s.last {
 		return fmt.Errorf("write events in order: %s follows a later one", e.When())
 	}
-	if n := s.w.n; n > 0 && (n == s.room || s.w.bytes >= groupBytes || !sameFile(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
+	if n := s.w.n; n > 0 && (n == s.room || s.w.bytes >= s.most || !sameFile(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
 		if err := s.group(ctx); err != nil {
 			return err
 		}
