@@ -67,9 +67,11 @@ func (f *inputFlags) add(c *cobra.Command) {
 const memoryLimit = 400 << 20
 
 // limitMemory tells the garbage collector, unless the caller's environment does.
-func limitMemory() {
+func limitMemory() { limitMemoryTo(memoryLimit) }
+
+func limitMemoryTo(limit int64) {
 	if os.Getenv("GOMEMLIMIT") == "" && os.Getenv("GOGC") == "" {
-		debug.SetMemoryLimit(memoryLimit)
+		debug.SetMemoryLimit(limit)
 		debug.SetGCPercent(400)
 	}
 }

@@ -19,7 +19,7 @@ type Stream struct {
 	out  *output
 	last int64
 	most int64 // bytes of the row group in memory
-	room int // rows that the row group in memory may have
+	room int   // rows that the row group in memory may have
 }
 
 // NewStream returns a stream. Without Options.MaxRows, a file has at most 4 million rows.
