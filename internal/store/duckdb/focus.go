@@ -317,7 +317,8 @@ func (f *focus) search(texts []string, fold bool) {
 	best, rank := "", -1
 	for _, t := range texts {
 		for _, piece := range strings.FieldsFunc(t, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == ':' || r == ',' }) {
-			for at := range max(0, len(piece)-minPiece+1) {
+			// At least half of a piece, so that few records have it.
+			for at := range max(0, len(piece)-max(minPiece, (len(piece)+1)/2)+1) {
 				p := piece[at:]
 				if fold && at > 0 || betweenParts(p) {
 					break
