@@ -422,7 +422,7 @@ func (j *Journal) restart(ctx, seen context.Context) error {
 		return err
 	}
 	for {
-		info, err := j.stream.Info(ctx)
+		info, err := j.info(ctx)
 		if err == nil {
 			last, _ := j.reach()
 			return j.fillTo(ctx, info.State.LastSeq, last)

@@ -292,7 +292,7 @@ func (j *Journal) subject() string { return "spoor.journal." + j.o.Stream }
 
 // load learns what is there.
 func (j *Journal) load(ctx context.Context, st state) error {
-	info, err := j.stream.Info(ctx)
+	info, err := j.info(ctx)
 	if err != nil {
 		return fmt.Errorf("state of the stream: %w", err)
 	}
@@ -326,7 +326,7 @@ func (j *Journal) fillTo(ctx context.Context, last, need uint64) error {
 			if err := j.stream.Purge(ctx, jetstream.WithPurgeSequence(need+1)); err != nil {
 				return fmt.Errorf("move the journal to sequence %d: %w", need, err)
 			}
-			info, err := j.stream.Info(ctx)
+			info, err := j.info(ctx)
 			if err != nil {
 				return fmt.Errorf("state of the stream: %w", err)
 			}
@@ -448,9 +448,18 @@ func (j *Journal) poll() {
 	}
 }
 
+// info asks for the state of the stream. Not by j.stream: that keeps what it is told, where others read it.
+func (j *Journal) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	s, err := j.js.Stream(ctx, j.o.Stream)
+	if err != nil {
+		return nil, err
+	}
+	return s.CachedInfo(), nil
+}
+
 // refresh asks the stream where it is.
 func (j *Journal) refresh(ctx context.Context) error {
-	info, err := j.stream.Info(ctx)
+	info, err := j.info(ctx)
 	if err != nil {
 		return fmt.Errorf("state of the stream: %w", err)
 	}

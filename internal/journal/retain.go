@@ -47,7 +47,7 @@ func (j *Journal) tend() {
 func (j *Journal) trim(ctx context.Context, need int64) error {
 	j.trimming.Lock()
 	defer j.trimming.Unlock()
-	info, err := j.stream.Info(ctx)
+	info, err := j.info(ctx)
 	if err != nil {
 		return fmt.Errorf("state of the stream: %w", err)
 	}
