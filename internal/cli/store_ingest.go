@@ -46,6 +46,7 @@ It can be interrupted at any point, and run again: nothing is lost and nothing i
 			if err != nil {
 				return err
 			}
+			limitMemoryTo(memoryLimit - 48<<20) // ids files of the store are mapped besides
 			s, err := store.Open(ctx, into, o)
 			if errors.Is(err, store.ErrNoStore) {
 				s, err = store.Create(ctx, into, o)
