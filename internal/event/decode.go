@@ -76,7 +76,7 @@ const (
 	NotePadding      = "zero bytes behind the compressed data"
 	NoteTranscoded   = "UTF-16 text read as UTF-8"
 	NoteNotARecord   = "JSON beside the records that is not a record"
-	maxWrapperDepth  = 6
+	maxWrapperDepth  = 8
 	maxHeldRejects   = 1000
 	maxDecompressors = 3
 )
@@ -87,7 +87,17 @@ var (
 	ErrNotLogs   = errors.New("not CloudTrail logs")
 	ErrNoRecords = errors.New("no CloudTrail records in it")
 	ErrInput     = errors.New("input broken")
+	// ErrTooExpanded is why an input was not read to its end when that is a limit on what it may expand to.
+	ErrTooExpanded = errors.New("expands beyond the limit")
 )
+
+// tooExpanded is an ErrTooExpanded that tells the limit.
+type tooExpanded string
+
+func (e tooExpanded) Error() string { return string(e) }
+
+// Is tells what it is.
+func (e tooExpanded) Is(target error) bool { return target == ErrTooExpanded }
 
 // Decoder reads inputs one after the other. It keeps its buffers between them; one goroutine uses it at a time.
 type Decoder struct {
@@ -401,10 +411,10 @@ func (d *Decoder) more() bool {
 	}
 	d.mark()
 	if d.lim.MaxExpanded > 0 && d.read > d.lim.MaxExpanded {
-		d.eof, d.rerr = true, fmt.Errorf("expands beyond the limit of %d bytes", d.lim.MaxExpanded)
+		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands beyond the limit of %d bytes", d.lim.MaxExpanded))
 	}
 	if d.read > ratioFloor && d.read > d.lim.MaxRatio*max(d.raw.n.Load(), 1) {
-		d.eof, d.rerr = true, fmt.Errorf("expands more than %d times: a decompression bomb", d.lim.MaxRatio)
+		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands more than %d times: a decompression bomb", d.lim.MaxRatio))
 	}
 	return d.end > keep
 }

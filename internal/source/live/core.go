@@ -171,6 +171,13 @@ func (c *Core) Note(change func(s *Stats)) {
 	change(&c.stats)
 }
 
+// Update changes the state of a source, while nothing is settled and no checkpoint is written.
+func (c *Core) Update(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+}
+
 // Failed counts and logs an error.
 func (c *Core) Failed(err error) {
 	text := short(err)

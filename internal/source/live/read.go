@@ -93,8 +93,10 @@ type Reading struct {
 	met      int64
 	expanded int64
 	rejected int64
+	undone   int64
 	index    int64
 
+	base     int64 // of offsets
 	received time.Time
 	hold     func(n int) error // called before the bytes of a record are kept; then nothing is handed on before the end
 	limit    int
@@ -109,6 +111,11 @@ type Reading struct {
 // that of the object, or one that is [Passing]. The reading is never nil.
 func (c *Core) Read(ctx context.Context, obj source.Object, text io.Reader) (*Reading, error) {
 	return c.read(ctx, obj, text, &Reading{limit: c.BatchBytes})
+}
+
+// ReadAt is Read for a part of an object that begins at an offset in it.
+func (c *Core) ReadAt(ctx context.Context, obj source.Object, text io.Reader, offset int64) (*Reading, error) {
+	return c.read(ctx, obj, text, &Reading{limit: c.BatchBytes, base: offset})
 }
 
 // Hold is Read for callers that hand on all records of an object or none: they are kept until [Reading.HandOn]. keep is
@@ -157,6 +164,16 @@ func (r *Reading) skipped(err error) string {
 	return ""
 }
 
+// None is the reading when nothing of it was handed on: what was kept of it counts as malformed.
+func (r *Reading) None() *Reading {
+	for _, c := range r.cells {
+		r.undone += c.n[ledger.Kept]
+		c.n[ledger.Kept] = 0
+	}
+	r.Kept = 0
+	return r
+}
+
 // Else says whether the object with this error is just something else than logs, which is no failure.
 func (r *Reading) Else(err error) bool { return err != nil && r.skipped(err) != "" }
 
@@ -190,7 +207,7 @@ func (r *Reading) Event(e *event.Event) error {
 		}
 	}
 	r.batch = append(r.batch, journal.Record{Raw: r.copy(e.Raw), Origin: journal.Origin{
-		Source: c.Name, Object: r.obj.Name, Offset: e.Offset, Received: r.received,
+		Source: c.Name, Object: r.obj.Name, Offset: r.base + e.Offset, Received: r.received,
 	}})
 	r.bytes += int64(len(e.Raw))
 	return nil
@@ -294,7 +311,7 @@ func (r *Reading) tooLarge(rec journal.Record) {
 // Reject implements [event.Sink].
 func (r *Reading) Reject(e event.Reject) error {
 	r.index++
-	r.reject(Reject{Index: r.index - 1, Offset: e.Offset, Length: e.Length, Reason: strings.Clone(e.Reason)})
+	r.reject(Reject{Index: r.index - 1, Offset: r.base + e.Offset, Length: e.Length, Reason: strings.Clone(e.Reason)})
 	return nil
 }
 
@@ -369,6 +386,9 @@ func (r *Reading) count(o *ledger.Object) {
 	}
 	for range r.rejected - int64(len(r.Rejects)) {
 		o.Reject(0, 0, "one of many malformed stretches")
+	}
+	for range r.undone {
+		o.Reject(0, 0, "not accepted, as the request was broken")
 	}
 	for _, n := range r.notes {
 		o.Note(n)
