@@ -21,6 +21,70 @@ const rolesFile = "roles.cedar"
 // MaxPolicyFile is how large a file of policies may be, in bytes.
 const MaxPolicyFile = 256 << 10
 
+// Bounds of one policy. Parsing and checking take time by the square of what is nested, and stack.
+const (
+	maxPolicy  = 16 << 10 // bytes
+	maxNesting = 64       // brackets, conditions and signs that open something
+)
+
+// checkNesting refuses text that would be nested too deep, or whose policies are too long, before it is parsed.
+func checkNesting(text string) error {
+	line, start, depth, opened := 1, 0, 0, 0
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; c {
+		case '\n':
+			line++
+		case '"':
+			for i++; i < len(text) && text[i] != '"'; i++ {
+				switch text[i] {
+				case '\\':
+					i++
+				case '\n':
+					line++
+				}
+			}
+			opened = 0
+		case ' ', '\t', '\r':
+		case '/':
+			if strings.HasPrefix(text[i:], "//") {
+				for i+1 < len(text) && text[i+1] != '\n' {
+					i++
+				}
+			}
+		case '(', '[', '{':
+			depth, opened = depth+opened+1, 0 // what was opened stays so until the policy ends
+		case ')', ']', '}':
+			depth--
+		case '!', '-':
+			opened++
+		case ';':
+			start, depth, opened = i+1, 0, 0
+		case 'i':
+			opened = 0
+			if strings.HasPrefix(text[i:], "if") && !wordAt(text, i-1) && !wordAt(text, i+2) {
+				depth++ // it ends with the policy: how many there are is bound, not only how deep they are
+			}
+		default:
+			opened = 0
+		}
+		if depth+opened > maxNesting {
+			return fmt.Errorf("line %d: nested deeper than %d", line, maxNesting)
+		}
+		if i-start > maxPolicy {
+			return fmt.Errorf("line %d: the policy is longer than %d bytes", line, maxPolicy)
+		}
+	}
+	return nil
+}
+
+func wordAt(text string, i int) bool {
+	if i < 0 || i >= len(text) {
+		return false
+	}
+	c := text[i]
+	return c == '_' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+}
+
 // PolicyFile is Cedar text with a name for messages.
 type PolicyFile struct {
 	Name string `json:"name"`
@@ -125,6 +189,9 @@ func ParsePolicies(files ...PolicyFile) (*Policies, error) {
 func (p *Policies) add(check *validate.Validator, f PolicyFile, ready bool) (problems []error) {
 	if len(f.Text) > MaxPolicyFile {
 		return []error{fmt.Errorf("%s: %d bytes are more than %d", f.Name, len(f.Text), MaxPolicyFile)}
+	}
+	if err := checkNesting(f.Text); err != nil {
+		return []error{fmt.Errorf("%s: %w", f.Name, err)}
 	}
 	list, err := cedar.NewPolicyListFromBytes(f.Name, []byte(f.Text))
 	if err != nil {
