@@ -285,7 +285,8 @@ func (j *Journal) publish(ctx context.Context, body []byte) (uint64, error) {
 		unsure = err
 		j.n.retries.Add(1)
 		j.o.Log.Warn("an entry could not be written; again", "error", err)
-		if j.eng != nil {
+		// A connection that is lost comes back by itself; a server that failed, or does not answer, does not.
+		if j.eng != nil && (server.Err() != nil || api != nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) || !j.eng.running()) {
 			if err := j.restart(ctx, server); err != nil {
 				j.n.refused.Add(1)
 				return 0, errors.Join(&FullError{"its disk cannot be written", retryAfter}, unsure, err)
@@ -422,7 +423,9 @@ func (j *Journal) restart(ctx, seen context.Context) error {
 		return err
 	}
 	for {
-		info, err := j.info(ctx)
+		try, cancel := context.WithTimeout(ctx, 500*time.Millisecond) // the client may not know yet that it was cut off
+		info, err := j.info(try)
+		cancel()
 		if err == nil {
 			last, _ := j.reach()
 			return j.fillTo(ctx, info.State.LastSeq, last)

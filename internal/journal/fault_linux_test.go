@@ -290,7 +290,7 @@ func fullDisk(dir string) error {
 	ctx := context.Background()
 	for _, minFree := range []int64{2 << 20, -1} { // refused before it is full, and by the disk itself
 		sub := filepath.Join(dir, strconv.FormatInt(minFree, 10))
-		o := Options{Dir: sub, MinFree: minFree, QueueWait: time.Second, Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		o := Options{Dir: sub, MinFree: minFree, QueueWait: time.Second}
 		j, err := Open(ctx, o)
 		if err != nil {
 			return err

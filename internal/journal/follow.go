@@ -375,10 +375,7 @@ func (j *Journal) put(ctx context.Context, name string, value []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, stallTime)
 	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		try, cancel := context.WithTimeout(ctx, requestTime)
-		if j.eng != nil {
-			defer context.AfterFunc(j.eng.failure(), cancel)()
-		}
+		try, cancel := j.try(ctx)
 		_, err := j.kv.Put(try, name, value)
 		cancel()
 		if err == nil {

@@ -375,7 +375,9 @@ var errMissing = errors.New("no such message")
 // or errMissing.
 func (j *Journal) get(ctx context.Context, seq uint64) (*jetstream.RawStreamMsg, error) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		m, err := j.stream.GetMsg(ctx, seq)
+		try, cancel := j.try(ctx)
+		m, err := j.stream.GetMsg(try, seq)
+		cancel()
 		if err == nil && m.Sequence != seq {
 			err = jetstream.ErrMsgNotFound
 		}
@@ -448,8 +450,20 @@ func (j *Journal) poll() {
 	}
 }
 
+// try bounds one request: an answer never comes when the connection is lost meanwhile.
+func (j *Journal) try(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	if j.eng == nil {
+		return ctx, cancel
+	}
+	stop := context.AfterFunc(j.eng.failure(), cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
 // info asks for the state of the stream. Not by j.stream: that keeps what it is told, where others read it.
 func (j *Journal) info(ctx context.Context) (*jetstream.StreamInfo, error) {
+	ctx, cancel := j.try(ctx)
+	defer cancel()
 	s, err := j.js.Stream(ctx, j.o.Stream)
 	if err != nil {
 		return nil, err
