@@ -24,6 +24,7 @@ type Core struct {
 
 	mu    sync.Mutex // guards what follows, and that the ledger and what State saves agree
 	book  book
+	dirty bool // something changed since the last checkpoint
 	state func() (map[string]int64, error)
 	stats Stats
 	rate  [rateSpan]int64 // records by second
@@ -103,10 +104,14 @@ func (c *Core) Work(ctx context.Context, work func(ctx context.Context) error) e
 	return err
 }
 
-// Save writes a checkpoint.
+// Save writes a checkpoint, when something has changed since the last one.
 func (c *Core) Save() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.dirty {
+		c.book.turn(c.Now())
+		return nil
+	}
 	var marks map[string]int64
 	if c.state != nil {
 		var err error
@@ -114,7 +119,11 @@ func (c *Core) Save() error {
 			return err
 		}
 	}
-	return c.book.save(marks, c.Now())
+	if err := c.book.save(marks, c.Now()); err != nil {
+		return err
+	}
+	c.dirty = false
+	return nil
 }
 
 // Close writes the last checkpoint and gives the folder back.
@@ -171,11 +180,12 @@ func (c *Core) Note(change func(s *Stats)) {
 	change(&c.stats)
 }
 
-// Update changes the state of a source, while nothing is settled and no checkpoint is written.
-func (c *Core) Update(change func()) {
+// Update changes the state of a source, while nothing is settled and no checkpoint is written. changed says that there is
+// something to be written.
+func (c *Core) Update(change func() (changed bool)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	change()
+	c.dirty = change() || c.dirty
 }
 
 // Failed counts and logs an error.
@@ -215,6 +225,7 @@ func (c *Core) accepted(records int, bytes int64) {
 func (c *Core) Settle(r *Reading, err error, also func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.dirty = true
 	obj := r.obj
 	led := c.book.led
 	led.Listed(obj)

@@ -98,7 +98,7 @@ func (s *Source) look(ctx context.Context) {
 	if err != nil {
 		s.Failed(fmt.Errorf("look into %s: %w", s.opts.Path, err))
 	}
-	s.Update(func() { s.recognise(entries, err == nil) })
+	s.Update(func() bool { return s.recognise(entries, err == nil) })
 
 	jobs := make(chan entry)
 	var workers sync.WaitGroup
@@ -181,7 +181,7 @@ func unfinished(name string) bool {
 
 // recognise brings what is known in line with what is there: files that are new, were renamed or have gone. all says that
 // entries are all files.
-func (s *Source) recognise(entries []entry, all bool) {
+func (s *Source) recognise(entries []entry, all bool) (changed bool) {
 	here := make(map[string]string, len(entries))
 	for _, e := range entries {
 		here[e.path] = e.id
@@ -194,6 +194,7 @@ func (s *Source) recognise(entries []entry, all bool) {
 			if f.ID != "" {
 				lost[f.ID] = f
 			}
+			changed = true
 		}
 	}
 	for _, e := range entries {
@@ -209,7 +210,9 @@ func (s *Source) recognise(entries []entry, all bool) {
 		}
 		s.known.files[e.path] = f
 		s.known.note(f)
+		changed = true
 	}
+	return changed
 }
 
 // file reads what is new in a file. done says that nothing of it is left to be read.
@@ -257,7 +260,7 @@ func (s *Source) advance(ctx context.Context, f *file, e entry, settled bool) er
 		if from > e.size || tail != f.Tail {
 			from = 0 // written anew
 		} else if from == e.size { // renamed, or touched
-			s.Update(func() { f.Size, f.Time = e.size, e.time; s.known.note(f) })
+			s.Update(func() bool { f.Size, f.Time = e.size, e.time; s.known.note(f); return true })
 			return nil
 		}
 	}
@@ -448,10 +451,11 @@ func (s *Source) Replay(ctx context.Context, letter string) error {
 // Files are the files that are known, in order, for tests and people.
 func (s *Source) Files() []string {
 	var out []string
-	s.Update(func() {
+	s.Update(func() bool {
 		for path := range s.known.files {
 			out = append(out, path)
 		}
+		return false
 	})
 	slices.Sort(out)
 	return out

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -323,19 +324,15 @@ func StartMoto(t testing.TB) *Moto {
 	return m
 }
 
+// moduleRoot is found from where this file lies: the gateway changes the working directory.
 func moduleRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
+	_, here, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("it is not known where the sources lie")
 	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if parent := filepath.Dir(dir); parent != dir {
-			dir = parent
-			continue
-		}
-		return "", errors.New("no go.mod above the working directory")
+	root := filepath.Join(filepath.Dir(here), "..", "..", "..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		return "", fmt.Errorf("find the checkout: %w", err)
 	}
+	return root, nil
 }
