@@ -3,6 +3,8 @@ package journal
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
@@ -132,4 +134,24 @@ func BenchmarkEncode(b *testing.B) {
 		}
 		b.SetBytes(int64(s.plain))
 	})
+}
+
+// BenchmarkOpen opens a journal of a million records that a crash left, none of them acknowledged.
+func BenchmarkOpen(b *testing.B) {
+	o := Options{Dir: b.TempDir(), Followers: []string{"store"}}
+	j := open(b, o)
+	list := records(1, 1000)
+	for range 1000 {
+		appendAll(b, j, list)
+	}
+	closeIt(b, j)
+	for b.Loop() {
+		if err := os.Remove(filepath.Join(blockDir(o.Dir, "SPOOR"), "index.db")); err != nil {
+			b.Fatal(err)
+		}
+		j := open(b, o)
+		b.StopTimer()
+		closeIt(b, j)
+		b.StartTimer()
+	}
 }
