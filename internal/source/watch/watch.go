@@ -294,7 +294,6 @@ func (s *Source) read(ctx context.Context, f *file, e entry, obj source.Object, 
 	var got *live.Reading
 	var err error
 	if skip := s.Wanted(obj.Place); skip != "" {
-		got = s.Unread(obj)
 		s.Skip(obj, skip, func() { s.advanceTo(f, e, end, tail) })
 		return nil
 	}
