@@ -17,6 +17,7 @@ import (
 	"spoor/internal/journal"
 	"spoor/internal/ledger"
 	"spoor/internal/source"
+	"spoor/internal/source/s3"
 )
 
 // notAccepted is an error of the acceptor: the object is not to blame.
@@ -31,7 +32,7 @@ func Passing(err error) bool {
 		return false
 	}
 	var na notAccepted
-	if errors.As(err, &na) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.As(err, &na) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, s3.ErrCredentials) {
 		return true
 	}
 	if retry.IsErrorRetryables(retry.DefaultRetryables).IsErrorRetryable(err).Bool() ||
@@ -41,7 +42,7 @@ func Passing(err error) bool {
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode() {
-		case "ExpiredToken", "ExpiredTokenException", "RequestTimeTooSkewed", "InternalError", "SlowDown", "ServiceUnavailable":
+		case "ExpiredToken", "ExpiredTokenException", "RequestTimeTooSkewed", "InvalidAccessKeyId", "SignatureDoesNotMatch", "InternalError", "SlowDown", "ServiceUnavailable":
 			return true // of ours, and in time over
 		}
 		return api.ErrorFault() == smithy.FaultServer

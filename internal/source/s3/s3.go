@@ -188,6 +188,17 @@ func (s *Source) payer() types.RequestPayer {
 	return ""
 }
 
+// ErrCredentials is what errors are for which there are no credentials, or none that can be had at the moment.
+var ErrCredentials = errors.New("no usable AWS credentials")
+
+// credentialsError is an ErrCredentials that says more.
+type credentialsError string
+
+func (e credentialsError) Error() string { return string(e) }
+
+// Is tells what it is.
+func (e credentialsError) Is(target error) bool { return target == ErrCredentials }
+
 // connect returns a client with credentials for the bucket's Region.
 func (s *Source) connect(ctx context.Context) (*awss3.Client, error) {
 	s.mu.Lock()
@@ -197,7 +208,7 @@ func (s *Source) connect(ctx context.Context) (*awss3.Client, error) {
 	}
 	if !s.opts.Anonymous {
 		if s.config.Credentials == nil {
-			return nil, errors.New("no AWS credentials: name a profile, set them in the environment, or ask anonymously for a public bucket")
+			return nil, credentialsError("no AWS credentials: name a profile, set them in the environment, or ask anonymously for a public bucket")
 		}
 		if _, err := s.config.Credentials.Retrieve(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -207,7 +218,7 @@ func (s *Source) connect(ctx context.Context) (*awss3.Client, error) {
 			if s.opts.RoleARN != "" {
 				what = "assume role " + s.opts.RoleARN
 			}
-			return nil, fmt.Errorf("%s: %w", what, err)
+			return nil, fmt.Errorf("%w: %w", credentialsError(what), err)
 		}
 	}
 	if s.client.Options().BaseEndpoint == nil && !strings.HasPrefix(s.bucket, "arn:") {
