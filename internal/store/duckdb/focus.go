@@ -320,7 +320,7 @@ func (f *focus) search(texts []string, fold bool) {
 			// At least half of a piece, so that few records have it.
 			for at := range max(0, len(piece)-max(minPiece, (len(piece)+1)/2)+1) {
 				p := piece[at:]
-				if fold && at > 0 || betweenParts(p) {
+				if betweenParts(p) {
 					break
 				}
 				// The engine looks for the first byte first.
@@ -329,7 +329,8 @@ func (f *focus) search(texts []string, fold bool) {
 					r = len(commonBytes)
 				}
 				if fold {
-					r = len(p)
+					// It looks for some letters at once, but for those that stand for more than themselves and their capital.
+					r = min(plainRun(p), 9)*len(commonBytes)*100 + len(p)
 				}
 				if r > rank {
 					best, rank = p, r
@@ -340,7 +341,7 @@ func (f *focus) search(texts []string, fold bool) {
 	switch {
 	case best == "":
 	case fold:
-		f.regex = "(?i)" + quoteRegex(best)
+		f.regex = foldRegex(best)
 	default:
 		f.regex = quoteRegex(best)
 	}
@@ -354,6 +355,36 @@ func betweenParts(piece string) bool {
 		}
 	}
 	return false
+}
+
+// plainRun is how many bytes of a piece come before the first letter that has more forms than two.
+func plainRun(piece string) int {
+	if n := strings.IndexAny(piece, "kKsSiI"); n >= 0 {
+		return n
+	}
+	return len(piece)
+}
+
+// foldRegex makes a text of ASCII a regular expression that matches all that ILIKE takes for it, whether it compares by
+// Unicode's folding, as the macro does, or by lower case, as the engine does: k is the Kelvin sign too, s the long s, and
+// i the dotted capital I.
+func foldRegex(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		switch c := s[i] | 0x20; {
+		case c == 'k':
+			b.WriteString("[kK\u212a]")
+		case c == 's':
+			b.WriteString("[sS\u017f]")
+		case c == 'i':
+			b.WriteString("[iI\u0130]")
+		case c >= 'a' && c <= 'z':
+			b.WriteString("[" + string(c) + string(c-0x20) + "]")
+		default:
+			b.WriteString(quoteRegex(s[i : i+1]))
+		}
+	}
+	return b.String()
 }
 
 // quoteRegex makes a text of ASCII a regular expression that matches it.

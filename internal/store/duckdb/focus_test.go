@@ -13,7 +13,7 @@ func TestFocus(t *testing.T) {
 	t.Parallel()
 	odd := []string{
 		`{"eventID":"odd-1","eventTime":"2026-01-08T05:00:01Z","eventName":"Responseelements","requestParameters":[1,{"a":"nullable"}],"userIdentity":{"accessKeyId":"AKIAEXAMPLEANA"}}`,
-		`{"eventVersion":"1.08","userIdentity":{"type":"Root"},"eventTime":"2026-01-09T05:00:01Z","eventSource":"s3.amazonaws.com","eventName":"Kelvin","requestParameters":null,"responseElements":null,"additionalEventData":{"a":"SKILL"},"requestID":"R1","eventID":"00000000-0000-4000-8000-000000000001","sharedEventID":"S1"}`,
+		`{"eventVersion":"1.08","userIdentity":{"type":"Root"},"eventTime":"2026-01-09T05:00:01Z","eventSource":"s3.amazonaws.com","eventName":"Kelvin","requestParameters":null,"responseElements":null,"additionalEventData":{"a":"SKILL","city":"İſtanbul"},"requestID":"R1","eventID":"00000000-0000-4000-8000-000000000001","sharedEventID":"S1"}`,
 	}
 	files := write(t, append(slices.Clone(records), odd...))
 	if len(files) < 4 {
@@ -57,6 +57,7 @@ func TestFocus(t *testing.T) {
 		`SELECT eventID FROM events WHERE raw ILIKE '%PayRoll%'`,
 		`SELECT eventID FROM events WHERE raw ILIKE '%skil_"}%'`,
 		`SELECT eventID FROM events WHERE eventName ILIKE 'get%' OR raw ILIKE '%kelvin%'`,
+		`SELECT eventID FROM events WHERE raw ILIKE '%stanbul%'`,
 		`SELECT eventID FROM events WHERE eventName ILIKE '%ET\OB%'`,
 		`SELECT eventID FROM events WHERE eventName ILIKE '%(etob%' OR userAgent ILIKE '%!A1%'`,
 	}
@@ -107,7 +108,8 @@ func TestFocusOf(t *testing.T) {
 		`SELECT 1 FROM events WHERE raw LIKE '%eventName":"Create%'`:                                    {regex: "Create"},
 		`SELECT 1 FROM events WHERE contains(raw, 'ASIAZHI47HRSKEXAMPLE')`:                              {regex: "ZHI47HRSKEXAMPLE"},
 		`SELECT 1 FROM events WHERE raw LIKE '%"requestID":"null"%'`:                                    {},
-		`SELECT 1 FROM events WHERE raw ILIKE '%Deploy.x%'`:                                             {regex: `(?i)Deploy\.x`},
+		`SELECT 1 FROM events WHERE raw ILIKE '%Deploy.x%'`:                                             {regex: `[dD][eE][pP][lL][oO][yY]\.[xX]`},
+		`SELECT 1 FROM events WHERE raw ILIKE '%ASIAMO6V%'`:                                             {regex: `[aA][mM][oO]6[vV]`},
 		`SELECT 1 FROM events WHERE list_contains(resourceARNs, 'a') AND eventName = 'b'`:               {arn: "a"},
 		`SELECT 1 FROM events WHERE list_contains(resources, 'a')`:                                      {},
 		`SELECT 1 FROM events WHERE contains(errorMessage, 'Deploy')`:                                   {},
