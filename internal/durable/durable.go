@@ -13,13 +13,13 @@ import (
 	"time"
 )
 
-// partPrefix begins the names of files that are being written.
-const partPrefix = ".part-"
+// PartPrefix begins the names of files that are being written.
+const PartPrefix = ".part-"
 
 // WriteFile replaces the content of path. When it returns nil the content is synced, and so is the name; after an error or
 // a crash path has its old content, or, when only the last sync of the folder did not happen, the new one.
 func WriteFile(path string, content []byte, perm fs.FileMode) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), partPrefix)
+	f, err := os.CreateTemp(filepath.Dir(path), PartPrefix)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func RemoveParts(dir string) error {
 		return err
 	}
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), partPrefix) && e.Type().IsRegular() {
+		if strings.HasPrefix(e.Name(), PartPrefix) && e.Type().IsRegular() {
 			err = errors.Join(err, os.Remove(filepath.Join(dir, e.Name())))
 		}
 	}
@@ -83,17 +83,33 @@ func SyncDir(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// ErrLocked is returned when another owner has the lock.
+// ErrLocked is what a [LockedError] is.
 var ErrLocked = errors.New("another process has it locked")
+
+// LockedError is returned when another owner has the lock.
+type LockedError struct{ pid int }
+
+func (e *LockedError) Error() string { return ErrLocked.Error() + e.Owner() }
+
+// Is reports whether target is [ErrLocked].
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+
+// Owner names the process that has the lock, as far as it told, as " (process N)"; otherwise it is empty.
+func (e *LockedError) Owner() string {
+	if e.pid == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (process %d)", e.pid)
+}
 
 // Lock is the right to change what belongs to a file.
 type Lock struct{ f *os.File }
 
-// Acquire takes the lock of the file path, which is made when it is missing. A lock that is taken is waited for as long as
-// wait says, and then the error is [ErrLocked]; a negative wait has no end. The kernel gives the lock back when the process
+// Acquire takes the lock of the file path, which is made with perm when it is missing. A lock that is taken is waited for as
+// long as wait says, and then the error is a *[LockedError]; a negative wait has no end. The kernel gives the lock back when the process
 // ends in any way. The file stays, and says who had it last.
-func Acquire(ctx context.Context, path string, wait time.Duration) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func Acquire(ctx context.Context, path string, perm fs.FileMode, wait time.Duration) (*Lock, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -107,7 +123,7 @@ func Acquire(ctx context.Context, path string, wait time.Duration) (*Lock, error
 			return nil, errors.Join(fmt.Errorf("lock %s: %w", path, err), f.Close())
 		}
 		if wait >= 0 && !time.Now().Before(deadline) {
-			return nil, errors.Join(fmt.Errorf("%w%s", ErrLocked, owner(f)), f.Close())
+			return nil, errors.Join(&LockedError{owner(f)}, f.Close())
 		}
 		select {
 		case <-ctx.Done():
@@ -121,15 +137,15 @@ func Acquire(ctx context.Context, path string, wait time.Duration) (*Lock, error
 	return &Lock{f}, nil
 }
 
-// owner names the process that has the lock, as far as it told.
-func owner(f *os.File) string {
+// owner is the process that has the lock, as far as it told, otherwise 0.
+func owner(f *os.File) int {
 	text := make([]byte, 64)
 	n, _ := f.ReadAt(text, 0) // short or empty is as good as any
 	pid := 0
 	if _, err := fmt.Sscanf(string(text[:n]), "%d", &pid); err != nil {
-		return ""
+		return 0
 	}
-	return fmt.Sprintf(" (process %d)", pid)
+	return pid
 }
 
 // Release gives the lock back.

@@ -38,7 +38,7 @@ func TestWriteFile(t *testing.T) {
 	if err := WriteFile(filepath.Join(dir, "folder"), nil, 0o600); err == nil {
 		t.Error("a folder was replaced")
 	}
-	if err := os.WriteFile(filepath.Join(dir, partPrefix+"1"), nil, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, PartPrefix+"1"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := RemoveParts(dir); err != nil {
@@ -53,17 +53,17 @@ func TestWriteFile(t *testing.T) {
 func TestLock(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "lock")
-	first, err := Acquire(t.Context(), path, 0)
+	first, err := Acquire(t.Context(), path, 0o600, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Acquire(t.Context(), path, 0); !errors.Is(err, ErrLocked) {
+	if _, err := Acquire(t.Context(), path, 0o600, 0); !errors.Is(err, ErrLocked) {
 		t.Errorf("second: %v", err)
 	}
 	if err := first.Release(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Acquire(t.Context(), path, 0)
+	again, err := Acquire(t.Context(), path, 0o600, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,7 +121,7 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 		if err := durable.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open access state: %w", err)
 		}
-		s.lock, err = durable.Acquire(ctx, filepath.Join(dir, lockName), o.Wait)
+		s.lock, err = durable.Acquire(ctx, filepath.Join(dir, lockName), 0o600, o.Wait)
 		if errors.Is(err, durable.ErrLocked) {
 			return nil, fmt.Errorf("open access state in %s: %w: %w", dir, ErrLocked, err)
 		}

@@ -189,7 +189,7 @@ func Open(ctx context.Context, o Options) (_ *Journal, err error) {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, err
 		}
-		if j.lock, err = durable.Acquire(ctx, filepath.Join(o.Dir, "lock"), 10*time.Second); err != nil {
+		if j.lock, err = durable.Acquire(ctx, filepath.Join(o.Dir, "lock"), 0o600, 10*time.Second); err != nil {
 			return nil, err
 		}
 		if st, err = readState(o.Dir, o.Log); err != nil {

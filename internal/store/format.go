@@ -8,8 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
+
+	"spoor/internal/durable"
 )
 
 // Names in a store's folder.
@@ -58,82 +59,16 @@ func readFormat(dir string) (formatFile, error) {
 	return f, nil
 }
 
-// lockFile is the right to write to a store.
-type lockFile struct{ f *os.File }
-
-// lock takes the lock of dir. A lock that is taken is waited for as long as wait says; a negative wait has no end.
-func lock(ctx context.Context, dir string, wait time.Duration) (*lockFile, error) {
-	f, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o644)
-	if err != nil {
+// lock takes the right to write to the store in dir. A lock that is taken is waited for as long as wait says; a negative
+// wait has no end.
+func lock(ctx context.Context, dir string, wait time.Duration) (*durable.Lock, error) {
+	l, err := durable.Acquire(ctx, filepath.Join(dir, lockName), 0o644, wait)
+	var locked *durable.LockedError
+	switch {
+	case errors.As(err, &locked):
+		return nil, fmt.Errorf("%s: %w%s", dir, ErrLocked, locked.Owner())
+	case err != nil:
 		return nil, fmt.Errorf("lock the store: %w", err)
 	}
-	deadline := time.Now().Add(wait)
-	for {
-		got, err := tryLock(f)
-		if got {
-			break
-		}
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("lock the store: %w", err), f.Close())
-		}
-		if wait >= 0 && !time.Now().Before(deadline) {
-			owner := make([]byte, 64)
-			n, _ := f.ReadAt(owner, 0) // what the owner wrote about itself is a hint
-			who := ""
-			if pid := 0; n > 0 {
-				if _, err := fmt.Sscanf(string(owner[:n]), "%d", &pid); err == nil {
-					who = fmt.Sprintf(" (process %d)", pid)
-				}
-			}
-			return nil, errors.Join(fmt.Errorf("%s: %w%s", dir, ErrLocked, who), f.Close())
-		}
-		select {
-		case <-ctx.Done():
-			return nil, errors.Join(ctx.Err(), f.Close())
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	if err := f.Truncate(0); err == nil {
-		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // a hint for the one who finds it locked
-	}
-	return &lockFile{f}, nil
-}
-
-// release gives the lock back; the kernel does so too when the process ends in any way.
-func (l *lockFile) release() error {
-	// Not by closing alone: a process that is being started may have a copy of the file for a moment.
-	return errors.Join(unlock(l.f), l.f.Close())
-}
-
-// writeFile writes and syncs a file that appears whole or not at all.
-func writeFile(path string, content []byte) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), ".part-")
-	if err != nil {
-		return err
-	}
-	if _, err = f.Write(content); err == nil {
-		if err = f.Chmod(0o644); err == nil {
-			err = f.Sync()
-		}
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes the entries of a folder durable.
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" { // has no such thing
-		return nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return l, nil
 }

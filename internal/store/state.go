@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"spoor/internal/durable"
 	"spoor/internal/ledger"
 )
 
@@ -163,7 +164,7 @@ func writeState(dir string, st *state) (name string, err error) {
 		return "", fmt.Errorf("encode the store's state: %w", err)
 	}
 	name = uuid.NewString() + ".json"
-	if err := writeFile(filepath.Join(dir, stateDir, name), append(b, '\n')); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, stateDir, name), append(b, '\n'), 0o644); err != nil {
 		return "", fmt.Errorf("write the store's state: %w", err)
 	}
 	return name, nil
@@ -180,7 +181,7 @@ func writeLedger(dir string, r *ledger.Report) (part, error) {
 		return part{}, fmt.Errorf("encode the store's ledger: %w", err)
 	}
 	p := part{Name: uuid.NewString() + ".ledger.json.gz", Count: int64(len(r.Cells))}
-	if err := writeFile(filepath.Join(dir, stateDir, p.Name), buf.Bytes()); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, stateDir, p.Name), buf.Bytes(), 0o644); err != nil {
 		return part{}, fmt.Errorf("write the store's ledger: %w", err)
 	}
 	return p, nil

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/store/segment"
 	"spoor/internal/store/table"
 )
@@ -33,8 +34,8 @@ type Store struct {
 	opts   Options
 	format formatFile
 	table  *table.Table
-	lock   *lockFile // nil when read-only
-	st     *state    // of the current version, when writing
+	lock   *durable.Lock // nil when read-only
+	st     *state        // of the current version, when writing
 }
 
 // Create makes an empty store in dir, which is made when it does not exist and must be empty when it does, and opens it.
@@ -50,7 +51,7 @@ func Create(ctx context.Context, dir string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	err = layOut(ctx, dir, opts)
-	if err = errors.Join(err, l.release()); err != nil {
+	if err = errors.Join(err, l.Release()); err != nil {
 		return nil, fmt.Errorf("make a store in %s: %w", dir, err)
 	}
 	return Open(ctx, dir, opts)
@@ -67,7 +68,7 @@ func layOut(ctx context.Context, dir string, opts Options) error {
 	}
 	ours := map[string]bool{lockName: true, dataDir: true, indexDir: true, stateDir: true, "metadata": true}
 	for _, e := range entries {
-		if !ours[e.Name()] && !strings.HasPrefix(e.Name(), ".part-") {
+		if !ours[e.Name()] && !strings.HasPrefix(e.Name(), durable.PartPrefix) {
 			return fmt.Errorf("the folder has other things in it, such as %q", e.Name())
 		}
 	}
@@ -96,7 +97,7 @@ func layOut(ctx context.Context, dir string, opts Options) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(filepath.Join(dir, formatName), append(b, '\n'))
+	return durable.WriteFile(filepath.Join(dir, formatName), append(b, '\n'), 0o644)
 }
 
 // Open opens the store in dir. Opening for writing takes the lock and removes what a writer that was killed left behind.
@@ -120,7 +121,7 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 		}
 		defer func() {
 			if err != nil {
-				err = errors.Join(err, s.lock.release())
+				err = errors.Join(err, s.lock.Release())
 			}
 		}()
 	}
@@ -151,7 +152,7 @@ func (s *Store) Close() error {
 	if s.lock == nil {
 		return nil
 	}
-	err := s.lock.release()
+	err := s.lock.Release()
 	s.lock = nil
 	return err
 }
@@ -212,7 +213,7 @@ func (s *Store) commit(st *state, change func(table.Props) error) error {
 		return err
 	}
 	for _, d := range []string{stateDir, indexDir} {
-		if err := syncDir(filepath.Join(s.dir, d)); err != nil {
+		if err := durable.SyncDir(filepath.Join(s.dir, d)); err != nil {
 			return fmt.Errorf("sync folder %s: %w", d, err)
 		}
 	}

@@ -39,7 +39,7 @@ func (c *Core) openDir() (err error) {
 	if err := os.MkdirAll(filepath.Join(c.Dir, "dead"), 0o700); err != nil {
 		return err
 	}
-	if c.lock, err = durable.Acquire(context.Background(), filepath.Join(c.Dir, "lock"), 0); err != nil {
+	if c.lock, err = durable.Acquire(context.Background(), filepath.Join(c.Dir, "lock"), 0o600, 0); err != nil {
 		return err
 	}
 	defer func() {

@@ -9,10 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	iceio "github.com/apache/iceberg-go/io"
+
+	"spoor/internal/durable"
 )
 
 // disk maps the table's logical locations to a folder and syncs what it writes. It gives iceberg-go its file system, and
@@ -234,18 +235,7 @@ func (d *disk) syncDir(path string) error {
 	if err := d.check("syncdir", path); err != nil {
 		return err
 	}
-	return syncDir(path)
-}
-
-func syncDir(path string) error {
-	if runtime.GOOS == "windows" { // has no such thing; entries are journalled
-		return nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+	if err := durable.SyncDir(path); err != nil {
 		return fmt.Errorf("sync folder %s: %w", path, err)
 	}
 	return nil
