@@ -19,27 +19,10 @@ import (
 // Expr is a compiled predicate over an event, made by the constructors of this package.
 type Expr interface {
 	eval(c *Context) bool
-	// decide evaluates as far as eventSource and eventName alone tell.
-	decide(c *Context) verdict
 	// trace is eval without shortcuts; it notes what held, and leaves no notes when the answer is false.
 	trace(c *Context, t *Trace) bool
 	// cost is a rough number of nanoseconds, for the order of evaluation.
 	cost() int
-}
-
-type verdict uint8
-
-const (
-	never verdict = iota
-	perhaps
-	always
-)
-
-func verdictOf(b bool) verdict {
-	if b {
-		return always
-	}
-	return never
 }
 
 type constant bool
@@ -48,7 +31,6 @@ type constant bool
 func Const(answer bool) Expr { return constant(answer) }
 
 func (k constant) eval(*Context) bool          { return bool(k) }
-func (k constant) decide(*Context) verdict     { return verdictOf(bool(k)) }
 func (k constant) trace(*Context, *Trace) bool { return bool(k) }
 func (k constant) cost() int                   { return 0 }
 
@@ -107,17 +89,6 @@ func (a *and) eval(c *Context) bool {
 	return true
 }
 
-func (a *and) decide(c *Context) verdict {
-	all := always
-	for _, x := range a.xs {
-		all = min(all, x.decide(c))
-		if all == never {
-			break
-		}
-	}
-	return all
-}
-
 func (a *and) trace(c *Context, t *Trace) bool {
 	mark := t.mark()
 	for _, x := range a.xs {
@@ -169,17 +140,6 @@ func (o *or) eval(c *Context) bool {
 	return false
 }
 
-func (o *or) decide(c *Context) verdict {
-	most := never
-	for _, x := range o.xs {
-		most = max(most, x.decide(c))
-		if most == always {
-			break
-		}
-	}
-	return most
-}
-
 func (o *or) trace(c *Context, t *Trace) bool {
 	held := false
 	for _, x := range o.xs {
@@ -204,9 +164,8 @@ func Not(x Expr) Expr {
 }
 
 // cost is more than that of the expression: what a rule leaves out is seldom what decides.
-func (n *not) cost() int                 { return n.x.cost() + 30 }
-func (n *not) eval(c *Context) bool      { return !n.x.eval(c) }
-func (n *not) decide(c *Context) verdict { return always - n.x.decide(c) }
+func (n *not) cost() int            { return n.x.cost() + 30 }
+func (n *not) eval(c *Context) bool { return !n.x.eval(c) }
 
 // trace notes nothing: what does not hold has no value to show.
 func (n *not) trace(c *Context, _ *Trace) bool { return !n.x.eval(c) }
@@ -251,26 +210,6 @@ func (a *atLeast) eval(c *Context) bool {
 	return false
 }
 
-func (a *atLeast) decide(c *Context) verdict {
-	sure, possible := 0, 0
-	for _, x := range a.xs {
-		switch x.decide(c) {
-		case always:
-			sure++
-			possible++
-		case perhaps:
-			possible++
-		}
-	}
-	switch {
-	case sure >= a.want:
-		return always
-	case possible < a.want:
-		return never
-	}
-	return perhaps
-}
-
 func (a *atLeast) trace(c *Context, t *Trace) bool {
 	mark, held := t.mark(), 0
 	for _, x := range a.xs {
@@ -298,9 +237,8 @@ func Named(name string, x Expr) Expr {
 	return &named{name, x}
 }
 
-func (n *named) cost() int                 { return n.x.cost() }
-func (n *named) eval(c *Context) bool      { return n.x.eval(c) }
-func (n *named) decide(c *Context) verdict { return n.x.decide(c) }
+func (n *named) cost() int            { return n.x.cost() }
+func (n *named) eval(c *Context) bool { return n.x.eval(c) }
 
 func (n *named) trace(c *Context, t *Trace) bool {
 	if !n.x.trace(c, t) {

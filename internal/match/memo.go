@@ -126,28 +126,14 @@ func eachPlace(x Expr, use func(field event.Field, kind bool)) {
 			}
 		}
 	}
-	switch x := x.(type) {
-	case *named:
-		eachPlace(x.x, use)
-	case *not:
-		eachPlace(x.x, use)
-	case *and:
-		eachOf(x.xs, use)
-	case *or:
-		eachOf(x.xs, use)
-	case *atLeast:
-		eachOf(x.xs, use)
-	case *leaf:
-		at(x.place, kindOnly(x.test))
-	case *exists:
-		at(x.place, true)
-	}
-}
-
-func eachOf(xs []Expr, use func(field event.Field, kind bool)) {
-	for _, x := range xs {
-		eachPlace(x, use)
-	}
+	eachTest(x, func(test Expr) {
+		switch test := test.(type) {
+		case *leaf:
+			at(test.place, kindOnly(test.test))
+		case *exists:
+			at(test.place, true)
+		}
+	})
 }
 
 // memoKey gives what an event is known by in a memo, and false when it has values that are not remembered.

@@ -14,33 +14,12 @@ func Needs(x Expr, field event.Field) ([]string, bool) { return needs(x, field) 
 // TestedFields gives the typed fields whose texts can decide parts of an expression, in rising order.
 func TestedFields(xs ...Expr) []event.Field {
 	var out []event.Field
-	var walk func(x Expr)
-	walk = func(x Expr) {
-		switch x := x.(type) {
-		case *named:
-			walk(x.x)
-		case *not:
-			walk(x.x)
-		case *and:
-			for _, sub := range x.xs {
-				walk(sub)
-			}
-		case *or:
-			for _, sub := range x.xs {
-				walk(sub)
-			}
-		case *atLeast:
-			for _, sub := range x.xs {
-				walk(sub)
-			}
-		case *leaf:
-			if x.place.typed && event.Fields[x.place.field].Type == "string" {
-				out = append(out, x.place.field)
-			}
-		}
-	}
 	for _, x := range xs {
-		walk(x)
+		eachTest(x, func(test Expr) {
+			if l, ok := test.(*leaf); ok && l.place.typed && event.Fields[l.place.field].Type == "string" {
+				out = append(out, l.place.field)
+			}
+		})
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
@@ -108,51 +87,12 @@ func (p *Pruner) Possible(texts [][]byte) bool {
 }
 
 func (p *Pruner) any() bool {
-	return slices.ContainsFunc(p.xs, func(x Expr) bool { return p.verdict(x) != never })
+	return slices.ContainsFunc(p.xs, func(x Expr) bool { return decide(x, p.test) != never })
 }
 
-// verdict evaluates as far as the texts tell.
-func (p *Pruner) verdict(x Expr) verdict {
+// test is [decide] for one test, as far as the texts tell.
+func (p *Pruner) test(x Expr) verdict {
 	switch x := x.(type) {
-	case constant:
-		return verdictOf(bool(x))
-	case *named:
-		return p.verdict(x.x)
-	case *not:
-		return always - p.verdict(x.x)
-	case *and:
-		all := always
-		for _, sub := range x.xs {
-			if all = min(all, p.verdict(sub)); all == never {
-				break
-			}
-		}
-		return all
-	case *or:
-		most := never
-		for _, sub := range x.xs {
-			if most = max(most, p.verdict(sub)); most == always {
-				break
-			}
-		}
-		return most
-	case *atLeast:
-		sure, possible := 0, 0
-		for _, sub := range x.xs {
-			switch p.verdict(sub) {
-			case always:
-				sure++
-				possible++
-			case perhaps:
-				possible++
-			}
-		}
-		switch {
-		case sure >= x.want:
-			return always
-		case possible < x.want:
-			return never
-		}
 	case *exists:
 		if text, known := p.text(x.place); known && text != nil {
 			return always

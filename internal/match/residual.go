@@ -6,7 +6,7 @@ const maxResiduals = 4096
 // residual gives what is left of x for events with the eventSource and eventName of the event of c: parts that these two
 // decide are taken out. It holds for the same events with that pair as x does.
 func residual(c *Context, x Expr) Expr {
-	switch x.decide(c) {
+	switch c.decide(x) {
 	case always:
 		return Const(true)
 	case never:

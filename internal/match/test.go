@@ -79,13 +79,6 @@ func (l *leaf) onPair() bool {
 	return l.place.typed && l.place.otherwise == nil && (l.place.field == event.EventSource || l.place.field == event.EventName)
 }
 
-func (l *leaf) decide(c *Context) verdict {
-	if !c.decides(l.place, kindOnly(l.test)) {
-		return perhaps
-	}
-	return verdictOf(l.eval(c))
-}
-
 func (l *leaf) trace(c *Context, t *Trace) bool {
 	p := l.place.source(c)
 	held := false
@@ -291,13 +284,6 @@ func (x *exists) eval(c *Context) bool {
 		return true
 	}
 	return x.place.find(c, func(event.Value) bool { return false })
-}
-
-func (x *exists) decide(c *Context) verdict {
-	if !c.decides(x.place, true) {
-		return perhaps
-	}
-	return verdictOf(x.eval(c))
 }
 
 func (x *exists) trace(c *Context, t *Trace) bool {
@@ -544,8 +530,7 @@ func FieldRef(place, other *Place, rel Relation, cased bool) Expr {
 	return &fieldRef{place, other, rel, cased}
 }
 
-func (f *fieldRef) cost() int               { return 250 }
-func (f *fieldRef) decide(*Context) verdict { return perhaps }
+func (f *fieldRef) cost() int { return 250 }
 
 func (f *fieldRef) eval(c *Context) bool { return f.trace(c, nil) }
 
@@ -653,8 +638,7 @@ func Anywhere(test Test, json bool) Expr {
 	return &anywhere{t, json}
 }
 
-func (a *anywhere) cost() int               { return 2000 }
-func (a *anywhere) decide(*Context) verdict { return perhaps }
+func (a *anywhere) cost() int { return 2000 }
 
 func (a *anywhere) eval(c *Context) bool {
 	root := c.e.Root()
