@@ -2,7 +2,6 @@ package hunt
 
 import (
 	"cmp"
-	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
 	"slices"
@@ -335,15 +334,7 @@ func (c *collector) add(e *event.Event, actor *event.Actor, failed bool) {
 
 // call gives the tallies of a call.
 func (c *collector) call(source, name string) recentCall {
-	h := uint64(len(source))<<32 ^ uint64(len(name))
-	if len(name) >= 8 {
-		h ^= binary.LittleEndian.Uint64([]byte(name[:8]))*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64([]byte(name[len(name)-8:]))*0xff51afd7ed558ccd
-	}
-	if len(source) >= 8 {
-		h ^= binary.LittleEndian.Uint64([]byte(source[:8])) * 0xc4ceb9fe1a85ec53
-	}
-	h ^= h >> 32
-	r := &c.recent.calls[(h^h>>16)%uint64(len(c.recent.calls))]
+	r := &c.recent.calls[event.CallHash(source, name)%uint64(len(c.recent.calls))]
 	if r.ofIt == nil || r.name != name || r.source != source {
 		of := c.sources.at(source)
 		it := c.names.hashed(maphash.String(c.names.seed, source)*0x9e3779b97f4a7c15^maphash.String(c.names.seed, name), source, ":", name)

@@ -1,7 +1,6 @@
 package match
 
 import (
-	"encoding/binary"
 	"slices"
 	"strings"
 
@@ -274,7 +273,7 @@ func pairText(e *event.Event, field event.Field) (text string, has, ok bool) {
 
 // possible returns what the pair does not rule out.
 func (m *Matcher) possible(p pair) *found {
-	near := &m.near[p.hash()%nearPairs]
+	near := &m.near[event.CallHash(p.source, p.name)%nearPairs]
 	if *near != nil && p == (*near).pair {
 		return *near
 	}
@@ -295,22 +294,9 @@ func (m *Matcher) possible(p pair) *found {
 	return f
 }
 
-// hash mixes the lengths, the beginnings and the ends.
-func (p *pair) hash() uint64 {
-	h := uint64(len(p.source))<<32 ^ uint64(len(p.name))
-	if n := len(p.name); n >= 8 {
-		h ^= binary.LittleEndian.Uint64([]byte(p.name[:8]))*0x9e3779b97f4a7c15 ^ binary.LittleEndian.Uint64([]byte(p.name[n-8:]))*0xff51afd7ed558ccd
-	}
-	if len(p.source) >= 8 {
-		h ^= binary.LittleEndian.Uint64([]byte(p.source[:8])) * 0xc4ceb9fe1a85ec53
-	}
-	h ^= h >> 32
-	return h ^ h>>16
-}
-
 func (m *Matcher) narrow(p pair) *found {
 	f := &found{}
-	ruledOut := func(id int32) bool { return m.ix.exprs[id].decide(&m.ctx) == never }
+	ruledOut := func(id int32) bool { return m.ctx.decide(m.ix.exprs[id]) == never }
 	try := func(among []int32) {
 		for _, id := range among {
 			if !ruledOut(id) {
