@@ -8,7 +8,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,28 +20,7 @@ import (
 var gateway *livetest.Gateway
 
 // TestMain starts the gateway of the tests, and keeps the machine's own AWS configuration out of them.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
-
-func run(m *testing.M) (code int) {
-	dir, err := os.MkdirTemp("", "spoor-poll-*")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		err = livetest.Isolate(dir)
-	}
-	if err == nil {
-		gateway, err = livetest.StartGateway(filepath.Join(dir, "s3"))
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	code = m.Run()
-	if err := gateway.Stop(); err != nil {
-		fmt.Fprintln(os.Stderr, "gateway:", err)
-		return 1
-	}
-	return code
-}
+func TestMain(m *testing.M) { os.Exit(livetest.Main(m, &gateway)) }
 
 // TestGateway reads a bucket of a real S3 gateway, which answers one request in five with an error of its own.
 func TestGateway(t *testing.T) {

@@ -199,6 +199,29 @@ func StartGateway(dir string) (*Gateway, error) {
 // Stop ends the gateway.
 func (g *Gateway) Stop() error { return g.stop() }
 
+// Main runs the tests of a package with a gateway of their own in gateway, kept apart from the machine's own AWS
+// configuration, and returns the exit code: what a TestMain needs.
+func Main(m *testing.M, gateway **Gateway) (code int) {
+	dir, err := os.MkdirTemp("", "spoor-live-*")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = Isolate(dir)
+	}
+	if err == nil {
+		*gateway, err = StartGateway(filepath.Join(dir, "s3"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code = m.Run()
+	if err := (*gateway).Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "gateway:", err)
+		return 1
+	}
+	return code
+}
+
 func (g *Gateway) notified(_ http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	g.mu.Lock()
