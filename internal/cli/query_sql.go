@@ -277,6 +277,7 @@ func (e *env) queryStore(ctx context.Context, f *queryFlags, opts duckdb.Options
 		if err != nil {
 			return err
 		}
+		defer p.Release()
 		for _, file := range p.Files {
 			opts.Files = append(opts.Files, file.Path)
 		}

@@ -56,6 +56,7 @@ func (s *Store) Export(ctx context.Context, opts ExportOptions) (*ExportResult, 
 	if err != nil {
 		return nil, err
 	}
+	defer plan.Release()
 	res := &ExportResult{Damaged: plan.Damaged}
 	x := &exporter{opts: &opts, res: res}
 	if opts.Lines != nil {

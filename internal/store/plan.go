@@ -17,16 +17,29 @@ type Filter struct {
 	Hold string
 }
 
-// Plan is what a query reads: the files of one moment. They stay for the grace period of [Store.Expire].
+// Plan is what a query reads: the files of one moment, committed ones and hot ones, which have events of several days and
+// no Day. They stay until [Plan.Release], in the process that changes the store; for other processes, for the grace
+// period of [Store.Expire].
 type Plan struct {
 	table.Plan
 	// Damaged names files that were left out since they are missing or not as they were written. Whoever answers from the
 	// plan must say so: the answer may miss their events.
 	Damaged []Damage
+
+	release func()
 }
 
-// Plan gives the files that may have events of the filter. Each is looked at: its length and its end.
-func (s *Store) Plan(ctx context.Context, f Filter) (*Plan, error) {
+// Release says that the files are not read any more. It may be called more than once.
+func (p *Plan) Release() { p.release() }
+
+// Plan gives the files that may have events of the filter. Each is looked at: its length and its end. Release it.
+func (s *Store) Plan(ctx context.Context, f Filter) (_ *Plan, err error) {
+	release := s.leases.take(s.opts.Now())
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
 	tf := table.Filter{Since: f.Since, Until: f.Until}
 	if f.Hold != "" {
 		tf.Tag = holdPrefix + f.Hold
@@ -35,7 +48,7 @@ func (s *Store) Plan(ctx context.Context, f Filter) (*Plan, error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan a query: %w", err)
 	}
-	out := &Plan{Plan: p, Damaged: []Damage{}}
+	out := &Plan{Plan: p, Damaged: []Damage{}, release: release}
 	good := p.Files[:0:0]
 	for _, file := range p.Files {
 		if err := ctx.Err(); err != nil {

@@ -36,6 +36,7 @@ type Store struct {
 	table  *table.Table
 	lock   *durable.Lock // nil when read-only
 	st     *state        // of the current version, when writing
+	leases leases        // of plans
 }
 
 // Create makes an empty store in dir, which is made when it does not exist and must be empty when it does, and opens it.

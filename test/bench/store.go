@@ -144,6 +144,7 @@ func planned(ctx context.Context, dir string) (files []string, rows, bytes int64
 	if err != nil {
 		return nil, 0, 0, err
 	}
+	defer p.Release()
 	if len(p.Damaged) > 0 {
 		return nil, 0, 0, fmt.Errorf("damaged: %v", p.Damaged)
 	}

@@ -296,6 +296,7 @@ func TestClickHouse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer p.Release()
 	var files []string
 	for _, f := range p.Files {
 		files = append(files, f.Path)
