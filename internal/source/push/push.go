@@ -41,6 +41,8 @@ type Options struct {
 	MaxMemory int64
 	// MaxRequests is how many requests may be under way; further ones are told to come again later. Default 256.
 	MaxRequests int64
+	// Format is what is taken. Default FormatAuto.
+	Format Format
 }
 
 // Source takes requests. It implements [live.Source] and [http.Handler].
@@ -182,7 +184,13 @@ func (s *Source) take(w http.ResponseWriter, r *http.Request, a Answer) {
 	}
 	body := &limited{r: r.Body, n: s.opts.MaxBody}
 	obj := source.Object{Name: "push/" + a.RequestID, Size: r.ContentLength}
-	read, err := s.Hold(r.Context(), obj, body, keep)
+	text, why := s.opts.Format.check(body)
+	if why != "" {
+		s.Note(func(st *live.Stats) { st.Errors++; st.LastError, st.LastErrorAt = why, s.Now() })
+		s.answer(w, http.StatusBadRequest, a, why)
+		return
+	}
+	read, err := s.Hold(r.Context(), obj, text, keep)
 	a.Ignored, a.Rejected = read.Filtered+read.Other, read.Rejected()
 	if err == nil && read.Met() == 0 {
 		err = event.ErrNoRecords
