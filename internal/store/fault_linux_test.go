@@ -51,7 +51,7 @@ func child(job []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("open", s.st.Rows)
+	fmt.Println("open", s.st.Load().Rows)
 	switch job[0] {
 	case "ingest":
 		in, err := sources(logs)
@@ -176,8 +176,8 @@ func TestKill(t *testing.T) {
 			t.Fatal(err)
 		}
 		got := records(t, s.Source(Filter{}), source.Selection{})
-		if s.st.Rows+s.st.removedRows() != int64(len(want)) || int64(len(got)) != s.st.Rows {
-			t.Errorf("%d records at the end, %d removed, want %d", len(got), s.st.removedRows(), len(want))
+		if s.st.Load().Rows+s.st.Load().removedRows() != int64(len(want)) || int64(len(got)) != s.st.Load().Rows {
+			t.Errorf("%d records at the end, %d removed, want %d", len(got), s.st.Load().removedRows(), len(want))
 		}
 		for _, r := range got {
 			if _, ok := slices.BinarySearch(want, r); !ok {

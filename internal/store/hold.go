@@ -48,13 +48,15 @@ func (s *Store) Hold(ctx context.Context, h Hold) error {
 	if err := holdName(h.Name); err != nil {
 		return err
 	}
-	if slices.ContainsFunc(s.st.Holds, func(o Hold) bool { return o.Name == h.Name }) {
-		return fmt.Errorf("hold %q is placed already", h.Name)
-	}
 	h.Placed = s.opts.Now().UTC()
-	st := s.st.clone()
-	st.Holds = append(st.Holds, h)
-	if err := s.commit(st, func(p table.Props) error { return s.table.Append(ctx, nil, p) }); err != nil {
+	_, err := s.append(ctx, nil, func(st *state) error {
+		if slices.ContainsFunc(st.Holds, func(o Hold) bool { return o.Name == h.Name }) {
+			return fmt.Errorf("hold %q is placed already", h.Name)
+		}
+		st.Holds = append(st.Holds, h)
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	// The hold counts from here on; the tag, which a crash may leave out, keeps the files of this moment besides.
@@ -63,6 +65,8 @@ func (s *Store) Hold(ctx context.Context, h Hold) error {
 
 // tagHolds gives every hold its tag and takes away tags of holds that are none any more.
 func (s *Store) tagHolds(ctx context.Context) error {
+	s.tagging.Lock()
+	defer s.tagging.Unlock()
 	tags, err := s.table.Tags(ctx)
 	if err != nil {
 		return err
@@ -71,7 +75,7 @@ func (s *Store) tagHolds(ctx context.Context) error {
 	for _, t := range tags {
 		have[t.Name] = true
 	}
-	for _, h := range s.st.Holds {
+	for _, h := range s.st.Load().Holds {
 		name := holdPrefix + h.Name
 		if have[name] {
 			delete(have, name)
@@ -101,12 +105,15 @@ func (s *Store) Release(ctx context.Context, name string) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
-	st := s.st.clone()
-	st.Holds = slices.DeleteFunc(st.Holds, func(h Hold) bool { return h.Name == name })
-	if len(st.Holds) == len(s.st.Holds) {
-		return fmt.Errorf("hold %q: %w", name, ErrNoHold)
-	}
-	if err := s.commit(st, func(p table.Props) error { return s.table.Append(ctx, nil, p) }); err != nil {
+	_, err := s.append(ctx, nil, func(st *state) error {
+		was := len(st.Holds)
+		st.Holds = slices.DeleteFunc(st.Holds, func(h Hold) bool { return h.Name == name })
+		if len(st.Holds) == was {
+			return fmt.Errorf("hold %q: %w", name, ErrNoHold)
+		}
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	return s.tagHolds(ctx)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,7 +86,7 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 		in.run.Inputs = append(in.run.Inputs, name)
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	for _, p := range s.st.Objects {
+	for _, p := range s.st.Load().Objects {
 		o, err := openPart(s.dir, p)
 		if err != nil {
 			return nil, err
@@ -108,7 +109,7 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 		return nil, err
 	}
 	in.res.Ledger = ledger.Merge(in.listing.Report(), in.total)
-	in.res.Rows = s.st.Rows
+	in.res.Rows = s.st.Load().Rows
 	in.res.Took = s.opts.Now().Sub(began)
 	in.res.Seconds = in.res.Took.Seconds()
 	return &in.res, nil
@@ -250,25 +251,25 @@ func (in *ingestion) commit(ctx context.Context) error {
 	if rows != report.Records.Kept {
 		return fmt.Errorf("%d events were written where the ledger kept %d, so they are not taken over", rows, report.Records.Kept)
 	}
-	st := in.s.st.clone()
-	if err := st.addLedger(in.s.dir, report); err != nil {
+	more, err := in.s.prepare(report, in.objects)
+	if err != nil {
 		return err
 	}
-	if err := st.addObjects(in.s.dir, in.objects); err != nil {
-		return err
-	}
+	defer more.done()
 	in.total = ledger.Merge(in.total, report)
 	in.run.Ended = in.s.opts.Now().UTC()
 	in.run.Objects, in.run.Records = in.total.Objects, in.total.Records
-	if in.res.Commits > 0 {
-		st.Runs = st.Runs[:len(st.Runs)-1]
-	}
-	st.Runs = append(st.Runs, in.run)
-	st.Runs = st.Runs[max(0, len(st.Runs)-runsKept):]
 	for _, w := range in.workers {
 		w.files = nil // whether the commit fails or not, what nothing refers to is for the next writer to remove
 	}
-	if err := in.s.append(ctx, files, st); err != nil {
+	st, err := in.s.append(ctx, files, func(st *state) error {
+		more.apply(st)
+		st.Runs = slices.DeleteFunc(st.Runs, func(r Run) bool { return in.res.Commits > 0 && r.Began.Equal(in.run.Began) })
+		st.Runs = append(st.Runs, in.run)
+		st.Runs = st.Runs[max(0, len(st.Runs)-runsKept):]
+		return nil
+	})
+	if err != nil {
 		return err
 	}
 	if err := in.seen.committed(in.s.dir, files); err != nil {

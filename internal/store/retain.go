@@ -94,12 +94,19 @@ func (s *Store) Retain(ctx context.Context, opts RetainOptions) (*RetainResult, 
 		for _, f := range files {
 			done.Rows += f.Rows
 		}
-		if hold, ok := s.st.held(day); ok {
+		if hold, ok := s.st.Load().held(day); ok {
 			done.Held = hold
 			res.Days = append(res.Days, done)
 			continue
 		}
-		if done.Removed, err = s.retainDay(ctx, name, files, expired, opts.DryRun, res); err != nil {
+		done.Removed, err = s.retainDay(ctx, name, files, expired, opts.DryRun, res)
+		if errors.Is(err, errHeld) {
+			done.Held, _ = s.st.Load().held(day)
+			res.Days = append(res.Days, done)
+			res.Removed += done.Removed
+			continue
+		}
+		if err != nil {
 			return res, fmt.Errorf("retention of %s: %w", name, err)
 		}
 		if done.Removed > 0 {
@@ -113,17 +120,13 @@ func (s *Store) Retain(ctx context.Context, opts RetainOptions) (*RetainResult, 
 // retainDay removes events of expired classes from files of a day.
 func (s *Store) retainDay(ctx context.Context, day string, files []table.File, expired []string, dry bool, res *RetainResult) (removed int64, _ error) {
 	if len(expired) == len(classes) {
-		names := make([]string, len(files))
-		for i, f := range files {
-			names[i] = f.Name
+		for _, f := range files {
 			removed += f.Rows
 		}
 		if dry {
 			return removed, nil
 		}
-		st := s.st.clone()
-		st.remove(map[string]int64{day: removed})
-		return removed, s.commit(st, func(p table.Props) error { return s.table.Drop(ctx, names, p) })
+		return removed, s.drop(ctx, files, removed)
 	}
 	keep := func(e *event.Event) bool { return !slices.Contains(expired, e.Category()) }
 	for _, f := range files {
@@ -131,9 +134,7 @@ func (s *Store) retainDay(ctx context.Context, day string, files []table.File, e
 		switch {
 		case err != nil || n == 0 || dry:
 		case n == f.Rows:
-			st := s.st.clone()
-			st.remove(map[string]int64{day: n})
-			err = s.commit(st, func(p table.Props) error { return s.table.Drop(ctx, []string{f.Name}, p) })
+			err = s.drop(ctx, []table.File{f}, n)
 		default:
 			_, err = s.replace(ctx, []table.File{f}, keep)
 		}
@@ -148,6 +149,30 @@ func (s *Store) retainDay(ctx context.Context, day string, files []table.File, e
 		removed += n
 	}
 	return removed, nil
+}
+
+// errHeld says that a hold was placed on a day before a commit could remove events of it.
+var errHeld = errors.New("a hold keeps the day")
+
+// free fails when a hold keeps the day, at the moment of a commit.
+func (st *state) free(day time.Time) error {
+	if hold, ok := st.held(day); ok {
+		return fmt.Errorf("%w: %s", errHeld, hold)
+	}
+	return nil
+}
+
+// drop takes files of a day out of the table, and counts their rows as removed.
+func (s *Store) drop(ctx context.Context, files []table.File, rows int64) error {
+	names := make([]string, len(files))
+	for i, f := range files {
+		names[i] = f.Name
+	}
+	_, err := s.commit(func(st *state) error {
+		st.remove(map[string]int64{dayName(files[0]): rows})
+		return st.free(files[0].Day)
+	}, func(p table.Props) error { return s.table.Drop(ctx, names, p) })
+	return err
 }
 
 // count tells how many events of a data file are of the classes given. Where the statistics of the file say that all are
@@ -238,10 +263,6 @@ func (s *Store) Expire(ctx context.Context, opts ExpireOptions) (*ExpireResult, 
 			return res, fmt.Errorf("expire: %w", err)
 		}
 	}
-	states := map[string]bool{s.table.Props()[propState]: true}
-	for _, name := range s.st.files() {
-		states[name] = true
-	}
-	res.State, err = sweepState(s.dir, states, s.opts.Now().Add(-stateGrace))
+	res.State, err = s.sweepState()
 	return res, err
 }

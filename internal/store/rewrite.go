@@ -352,9 +352,15 @@ func (s *Store) replace(ctx context.Context, files []table.File, keep func(*even
 	if keep == nil && before != after || after > before {
 		return nil, errors.Join(fmt.Errorf("%d events came out where %d went in", after, before), removeSegments(s.dir, segs))
 	}
-	st := s.st.clone()
-	if after != before {
+	_, err = s.commit(func(st *state) error {
+		if after == before {
+			return nil
+		}
 		st.remove(map[string]int64{dayName(files[0]): before - after})
+		return st.free(files[0].Day)
+	}, func(p table.Props) error { return s.table.Replace(ctx, old, add, p) })
+	if err != nil && !errors.Is(err, table.ErrUnknown) {
+		err = errors.Join(err, removeSegments(s.dir, segs))
 	}
-	return segs, s.commit(st, func(p table.Props) error { return s.table.Replace(ctx, old, add, p) })
+	return segs, err
 }

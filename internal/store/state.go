@@ -257,46 +257,97 @@ func coarsen(r *ledger.Report) {
 	}
 }
 
-// addLedger adds r to the ledger of st.
-func (st *state) addLedger(dir string, r *ledger.Report) error {
-	p, err := writeLedger(dir, r)
-	if err != nil {
-		return err
-	}
-	st.Ledgers = append(st.Ledgers, p)
-	st.Kept += r.Records.Kept
-	st.Rows += r.Records.Kept
-	at := fold(st.Ledgers)
-	if at == len(st.Ledgers) {
-		return nil
-	}
-	sum := &state{Ledgers: st.Ledgers[at:]}
-	all, err := sum.ledger(dir)
-	if err != nil {
-		return err
-	}
-	coarsen(all)
-	if p, err = writeLedger(dir, all); err != nil {
-		return err
-	}
-	st.Ledgers = append(st.Ledgers[:at], p)
-	return nil
+// addition is a ledger, and objects that were read, on their way into the state. Its files lie in the folder already.
+type addition struct {
+	s       *Store
+	kept    int64
+	ledgers growth
+	objects growth
 }
 
-// addObjects adds objects to those that were read.
-func (st *state) addObjects(dir string, keys []objectKey) (err error) {
-	if len(keys) == 0 {
-		return nil
+// growth is what is to become of a list of files.
+type growth struct {
+	part part   // that is added; without a name there is nothing to add
+	from []part // what the list was when this was prepared
+	to   []part // what it is to become if it is still that: with the smaller ones added up
+}
+
+func (g growth) apply(now []part) []part {
+	switch {
+	case g.part.Name == "":
+		return now
+	case slices.Equal(now, g.from):
+		return slices.Clone(g.to)
 	}
-	_, next := sorted(keys)
-	p, err := st.writeObjects(dir, next)
+	return append(now, g.part) // another one comes to add up what is small
+}
+
+// prepare writes a ledger, and objects that were read, for a commit to come, which calls apply. The caller calls done
+// when that has happened, or will not happen.
+func (s *Store) prepare(r *ledger.Report, objects []objectKey) (_ *addition, err error) {
+	s.laying.RLock()
+	a := &addition{s: s}
+	defer func() {
+		if err != nil {
+			a.done()
+		}
+	}()
+	st := s.st.Load()
+	if r != nil {
+		a.kept = r.Records.Kept
+		if a.ledgers, err = growLedgers(s.dir, st.Ledgers, r); err != nil {
+			return nil, err
+		}
+	}
+	a.objects, err = growObjects(s.dir, st.Objects, objects)
+	return a, err
+}
+
+// apply makes the addition part of st, in the function that changes the state at a commit.
+func (a *addition) apply(st *state) {
+	st.Ledgers, st.Objects = a.ledgers.apply(st.Ledgers), a.objects.apply(st.Objects)
+	st.Kept += a.kept
+	st.Rows += a.kept
+}
+
+// done ends the addition: its files are swept away unless a commit named them.
+func (a *addition) done() { a.s.laying.RUnlock() }
+
+// growLedgers adds r to the ledgers.
+func growLedgers(dir string, now []part, r *ledger.Report) (g growth, err error) {
+	g.from = now
+	if g.part, err = writeLedger(dir, r); err != nil {
+		return g, err
+	}
+	g.to = append(slices.Clone(now), g.part)
+	at := fold(g.to)
+	if at == len(g.to) {
+		return g, nil
+	}
+	all, err := (&state{Ledgers: g.to[at:]}).ledger(dir)
 	if err != nil {
-		return err
+		return g, err
 	}
-	st.Objects = append(st.Objects, p)
-	at := fold(st.Objects)
-	if at == len(st.Objects) {
-		return nil
+	coarsen(all)
+	sum, err := writeLedger(dir, all)
+	g.to = append(g.to[:at], sum)
+	return g, err
+}
+
+// growObjects adds objects to those that were read.
+func growObjects(dir string, now []part, keys []objectKey) (g growth, err error) {
+	if len(keys) == 0 {
+		return g, nil
+	}
+	g.from = now
+	_, next := sorted(keys)
+	if g.part, err = newObjects(dir, next); err != nil {
+		return g, err
+	}
+	g.to = append(slices.Clone(now), g.part)
+	at := fold(g.to)
+	if at == len(g.to) {
+		return g, nil
 	}
 	merged := func() (objectKey, bool, error) { return objectKey{}, false, nil }
 	var open []*objectsFile
@@ -305,22 +356,20 @@ func (st *state) addObjects(dir string, keys []objectKey) (err error) {
 			err = errors.Join(err, o.close())
 		}
 	}()
-	for _, p := range st.Objects[at:] {
+	for _, p := range g.to[at:] {
 		o, err := openPart(dir, p)
 		if err != nil {
-			return err
+			return g, err
 		}
 		open = append(open, o)
 		merged = mergeKeys(merged, o.keys())
 	}
-	if p, err = st.writeObjects(dir, merged); err != nil {
-		return err
-	}
-	st.Objects = append(st.Objects[:at], p)
-	return err
+	sum, err := newObjects(dir, merged)
+	g.to = append(g.to[:at], sum)
+	return g, err
 }
 
-func (st *state) writeObjects(dir string, next func() (objectKey, bool, error)) (part, error) {
+func newObjects(dir string, next func() (objectKey, bool, error)) (part, error) {
 	name := uuid.NewString() + ".objects"
 	n, err := writeObjects(filepath.Join(dir, stateDir, name), next)
 	if err != nil {

@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"spoor/internal/durable"
@@ -28,15 +31,28 @@ type Options struct {
 	Now  func() time.Time // nil: time.Now
 }
 
-// Store is an open store. Readers may use it from many goroutines; what changes the store runs one at a time.
+// Store is an open store. Its methods may be called concurrently, but for Close and for two runs of Ingest: what takes
+// time is prepared beside one another, and commits happen one after the other.
 type Store struct {
 	dir    string
 	opts   Options
 	format formatFile
 	table  *table.Table
 	lock   *durable.Lock // nil when read-only
-	st     *state        // of the current version, when writing
-	leases leases        // of plans
+	leases leases        // of plans in this process
+
+	// st is the state of the current version, when writing. What it points to never changes.
+	st atomic.Pointer[state]
+
+	// mu makes commits happen one after the other. It is held for no longer than one takes.
+	mu      sync.Mutex
+	retired map[string]time.Time // files of the state by when a commit replaced them, until they are removed; guarded by mu
+
+	// laying is held shared while files of the state lie there that no commit names yet, and alone while files are removed
+	// that none names any more. It is taken before mu.
+	laying sync.RWMutex
+
+	tagging sync.Mutex // one at a time brings holds and tags together; taken before mu
 }
 
 // Create makes an empty store in dir, which is made when it does not exist and must be empty when it does, and opens it.
@@ -103,7 +119,7 @@ func layOut(ctx context.Context, dir string, opts Options) error {
 
 // Open opens the store in dir. Opening for writing takes the lock and removes what a writer that was killed left behind.
 func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
-	s := &Store{opts: opts}
+	s := &Store{opts: opts, retired: map[string]time.Time{}}
 	if s.opts.Now == nil {
 		s.opts.Now = time.Now
 	}
@@ -136,9 +152,11 @@ func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
 	if err := s.table.Evolve(ctx, tableSchema()); err != nil {
 		return nil, fmt.Errorf("open store %s: %w", s.dir, err)
 	}
-	if s.st, err = s.stateOf(s.table.Props()); err != nil {
+	st, err := s.stateOf(s.table.Props())
+	if err != nil {
 		return nil, err
 	}
+	s.st.Store(st)
 	if err := s.sweep(ctx); err != nil {
 		return nil, err
 	}
@@ -205,42 +223,66 @@ func (s *Store) view(ctx context.Context, f table.Filter) (table.Plan, *state, e
 	}
 }
 
-// commit writes st as the next state and calls change with the properties that make it valid.
-func (s *Store) commit(st *state, change func(table.Props) error) error {
-	st.Seq = s.st.Seq + 1
+// commit makes a change of the store: mutate changes a copy of the state that is current at this moment, and publish
+// commits the table's part of it with the properties that make the new state valid. Both run under the lock of commits,
+// so what takes time is prepared before. An error of mutate is returned as it is, and nothing was changed. After an error
+// that is [table.ErrUnknown] the change may have happened, after any other one it has not.
+func (s *Store) commit(mutate func(*state) error, publish func(table.Props) error) (*state, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was := s.st.Load()
+	st := was.clone()
+	if err := mutate(st); err != nil {
+		return nil, err
+	}
+	st.Seq = was.Seq + 1
 	st.Written = s.opts.Now().UTC()
 	name, err := writeState(s.dir, st)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, d := range []string{stateDir, indexDir} {
 		if err := durable.SyncDir(filepath.Join(s.dir, d)); err != nil {
-			return fmt.Errorf("sync folder %s: %w", d, err)
+			return nil, fmt.Errorf("sync folder %s: %w", d, err)
 		}
 	}
-	err = change(table.Props{propState: name, propSeq: strconv.FormatInt(st.Seq, 10)})
+	before := s.table.Props()[propState]
+	err = publish(table.Props{propState: name, propSeq: strconv.FormatInt(st.Seq, 10)})
 	if errors.Is(err, table.ErrUnknown) {
 		if rerr := s.table.Refresh(context.Background()); rerr != nil {
-			return errors.Join(err, rerr)
+			return nil, errors.Join(err, rerr)
 		}
 		if s.table.Props()[propState] == name {
 			err = nil
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("commit to the store: %w", err)
+		return nil, fmt.Errorf("commit to the store: %w", err)
 	}
-	s.st = st
-	return nil
+	s.st.Store(st)
+	s.retire(st, append(was.files(), before))
+	return st, nil
 }
 
-// append commits new data files with the state that counts them.
-func (s *Store) append(ctx context.Context, files []segment.Segment, st *state) error {
+// retire notes which files of the state the commit of st replaced, so that they stay a while for readers who just found
+// their names. The caller holds mu.
+func (s *Store) retire(st *state, files []string) {
+	now := s.opts.Now()
+	keep := st.files()
+	for _, name := range files {
+		if name != "" && !slices.Contains(keep, name) {
+			s.retired[name] = now
+		}
+	}
+}
+
+// append commits new data files with the change of the state that counts them.
+func (s *Store) append(ctx context.Context, files []segment.Segment, mutate func(*state) error) (*state, error) {
 	names := make([]string, len(files))
 	for i, f := range files {
 		names[i] = f.Path
 	}
-	return s.commit(st, func(p table.Props) error { return s.table.Append(ctx, names, p) })
+	return s.commit(mutate, func(p table.Props) error { return s.table.Append(ctx, names, p) })
 }
 
 // removeSegments removes files that are no part of the store.
@@ -284,12 +326,7 @@ func (s *Store) sweep(ctx context.Context) error {
 		}
 		n++
 	}
-	states := map[string]bool{s.table.Props()[propState]: true}
-	for _, name := range s.st.files() {
-		states[name] = true
-	}
-	// A reader may be between the table and the state that it names.
-	k, err := sweepState(s.dir, states, s.opts.Now().Add(-stateGrace))
+	k, err := s.sweepState()
 	if err != nil {
 		return err
 	}
@@ -297,6 +334,28 @@ func (s *Store) sweep(ctx context.Context) error {
 		s.opts.Log.Debug("store: removed what nothing refers to", "files", n)
 	}
 	return nil
+}
+
+// sweepState removes files of the state that no commit names. A reader may be between the table and the state that it
+// names, so they stay for [stateGrace] after they were written and after they were replaced.
+func (s *Store) sweepState() (int, error) {
+	s.laying.Lock()
+	defer s.laying.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := s.opts.Now().Add(-stateGrace)
+	keep := map[string]bool{s.table.Props()[propState]: true}
+	for _, name := range s.st.Load().files() {
+		keep[name] = true
+	}
+	for name, at := range s.retired {
+		if at.Before(before) {
+			delete(s.retired, name)
+		} else {
+			keep[name] = true
+		}
+	}
+	return sweepState(s.dir, keep, before)
 }
 
 // stateGrace is how long state files stay that a newer commit has replaced.
