@@ -16,6 +16,7 @@ import (
 // Batch is an entry: the records of the appends that were written together.
 type Batch struct {
 	Seq         uint64    // to acknowledge; rises from batch to batch, with gaps
+	First       uint64    // where the entry begins: After(First-1) gives it again; Seq when there is no entry
 	Accepted    time.Time // when it was written
 	Records     []Record  // in the order of the appends; theirs is memory that nobody else has
 	Redelivered bool      // this follower was given it before, as far as is known
@@ -186,6 +187,9 @@ func (j *Journal) Follow(ctx context.Context, name string, from Start) (*Followe
 	return f, nil
 }
 
+// Start is the sequence behind which the follower began.
+func (f *Follower) Start() uint64 { return f.had }
+
 // Next waits for the next entry. Errors: the context's, [ErrClosed], and [ErrVersion], which the next call meets again.
 func (f *Follower) Next(ctx context.Context) (Batch, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -218,7 +222,7 @@ func (f *Follower) read(ctx context.Context) (Batch, error) {
 		last, changed := j.reach()
 		if f.next > last {
 			if len(f.lost) > 0 && f.a.empty() {
-				return Batch{Seq: f.next - 1}, nil
+				return Batch{Seq: f.next - 1, First: f.next - 1}, nil
 			}
 			select {
 			case <-ctx.Done():
@@ -273,7 +277,7 @@ func (f *Follower) read(ctx context.Context) (Batch, error) {
 			f.damaged(e.first, seq, err)
 			continue
 		}
-		return Batch{Seq: seq, Accepted: e.accepted, Records: records}, nil
+		return Batch{Seq: seq, First: e.first, Accepted: e.accepted, Records: records}, nil
 	}
 }
 
