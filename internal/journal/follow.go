@@ -32,6 +32,7 @@ type Lost struct{ First, Last uint64 }
 type Start struct {
 	kind int
 	seq  uint64
+	keep *uint64 // nil for seq
 }
 
 const (
@@ -44,7 +45,14 @@ const (
 func FromCursor() Start { return Start{} }
 
 // After begins behind a sequence that the follower has itself made durable, whatever its cursor says. 0 is the oldest entry.
-func After(seq uint64) Start { return Start{startAfter, seq} }
+func After(seq uint64) Start { return Start{kind: startAfter, seq: seq} }
+
+// Keeping is the start of a follower that has what it begins behind, but only up to seq durably: everything behind seq is
+// kept until it is acknowledged, so that [After] that sequence gives it again.
+func (s Start) Keeping(seq uint64) Start {
+	s.keep = &seq
+	return s
+}
 
 // FromNew begins behind what is there now.
 func FromNew() Start { return Start{kind: startNew} }
@@ -169,6 +177,9 @@ func (j *Journal) Follow(ctx context.Context, name string, from Start) (*Followe
 	case startAfter:
 		f.next = from.seq + 1
 		c.seq = from.seq // it knows better; this may also be less than it had acknowledged
+		if from.keep != nil {
+			c.seq = min(c.seq, *from.keep)
+		}
 	case startNew:
 		f.next = j.last + 1
 		f.within = true

@@ -288,6 +288,12 @@ func (j *Journal) connect(ctx context.Context) error {
 	return nil
 }
 
+// ID is the identity of the stream, for as long as there is one: whoever keeps sequences keeps it beside them, and knows by
+// it that they mean nothing in another journal. It is made of the stream's name and the time at which it was made.
+func (j *Journal) ID() string {
+	return fmt.Sprintf("%s-%x", j.o.Stream, j.stream.CachedInfo().Created.UnixNano())
+}
+
 func (j *Journal) subject() string { return "spoor.journal." + j.o.Stream }
 
 // load learns what is there.

@@ -411,3 +411,42 @@ func TestForeignStream(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestKeeping: a follower that begins behind what it has not made durable yet does not let go of it, and a journal is
+// known again by its identity.
+func TestKeeping(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	o := Options{Dir: dir, RetainAge: -1, RetainBytes: -1, Followers: []string{"store"}}
+	j := open(t, o)
+	for i := range uint64(6) {
+		appendAll(t, j, records(i, 1))
+	}
+	id := j.ID()
+	f := follow(t, j, "store", After(4).Keeping(2))
+	if b := next(t, f); b.Seq != 5 {
+		t.Fatalf("begins at %d, want 5", b.Seq)
+	}
+	trim(t, j)
+	if s := stats(t, j); s.First != 3 || s.Followers[0].Cursor != 2 {
+		t.Errorf("keeps from %d, cursor %d; want 3 and 2", s.First, s.Followers[0].Cursor)
+	}
+	if err := f.Ack(t.Context(), 4); err != nil { // what it was given before
+		t.Fatal(err)
+	}
+	trim(t, j)
+	if s := stats(t, j); s.First != 5 {
+		t.Errorf("keeps from %d, want 5", s.First)
+	}
+	closeIt(t, j)
+	j = open(t, o)
+	if got := j.ID(); got != id || id == "" {
+		t.Errorf("known as %q, before as %q", got, id)
+	}
+	if c := stats(t, j).Followers[0].Cursor; c != 4 {
+		t.Errorf("cursor %d after a restart, want 4", c)
+	}
+	if other := open(t, Options{Dir: t.TempDir()}); other.ID() == id {
+		t.Errorf("two journals are both %s", id)
+	}
+}
