@@ -28,7 +28,7 @@ type Subscription struct {
 	ids   [Window]string      // the same, the oldest at next
 	next  int
 
-	mu      sync.Mutex // guards what follows
+	mu sync.Mutex // guards what follows
 	// journal is what it resumes from, nil when it has joined. The goroutine that calls Next alone changes it.
 	journal *journal.Follower
 	given   position // everything up to it was given
