@@ -442,12 +442,14 @@ func BenchmarkTail(b *testing.B) {
 		subscribe(b, tail, Request{Expr: named(b, "CreateUser")})
 	}
 	last := subscribe(b, tail, Request{Expr: named(b, "Last")})
+	rounds := 0
 	for b.Loop() {
+		rounds++
 		for i := range 10 {
 			accept(b, j, "GetObject", 1000*i, 1000)
 		}
-		accept(b, j, "Last", b.N, 1)
+		accept(b, j, "Last", rounds, 1)
 		next(b, last)
 	}
-	b.ReportMetric(10_000*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+	b.ReportMetric(10_000*float64(rounds)/b.Elapsed().Seconds(), "records/s")
 }
