@@ -253,7 +253,7 @@ func (s *Store) Expire(ctx context.Context, opts ExpireOptions) (*ExpireResult, 
 	if err := s.tagHolds(ctx); err != nil {
 		return nil, err
 	}
-	done, err := s.table.Expire(ctx, max(0, opts.Grace))
+	done, err := s.table.Expire(ctx, max(0, opts.Grace), nil)
 	if err != nil {
 		return nil, fmt.Errorf("expire: %w", err)
 	}

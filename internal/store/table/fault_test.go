@@ -80,7 +80,7 @@ func TestFullDisk(t *testing.T) {
 		}},
 		{"tag", func(t *testing.T, tbl *Table, _ []string) error { return tbl.Tag(t.Context(), "hold") }},
 		{"expire", func(t *testing.T, tbl *Table, _ []string) error {
-			_, err := tbl.Expire(t.Context(), -time.Hour)
+			_, err := tbl.Expire(t.Context(), -time.Hour, nil)
 			return err
 		}},
 	}
@@ -467,7 +467,7 @@ func victim(dir string) error {
 		}
 		fmt.Println("done", seq)
 		if seq%4 == 0 {
-			if _, err := tbl.Expire(ctx, 0); err != nil {
+			if _, err := tbl.Expire(ctx, 0, nil); err != nil {
 				return err
 			}
 		}

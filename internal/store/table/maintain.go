@@ -76,38 +76,51 @@ type Expired struct {
 
 // Expire forgets the snapshots that were replaced more than keep ago and removes the files that only they referred to.
 // A plan made less than keep ago keeps its files: the age counts from the commit that replaced a snapshot, not from the
-// snapshot's own. Tagged snapshots and the current one stay.
-func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error) {
+// snapshot's own. Tagged snapshots and the current one stay, and those for which held, when set, is true.
+//
+// Other commits wait for the one commit of this, not for the files to be looked for and removed.
+func (t *Table) Expire(ctx context.Context, keep time.Duration, held func(snapshot int64) bool) (Expired, error) {
 	if t.readOnly {
 		return Expired{}, fmt.Errorf("expire snapshots: %w", ErrReadOnly)
 	}
-	t.commits.Lock()
-	defer t.commits.Unlock()
+	t.expiring.Lock()
+	defer t.expiring.Unlock()
+	out, err := t.expire(ctx, t.now().Add(-keep), held)
+	if err != nil {
+		return out, fmt.Errorf("expire snapshots: %w", err)
+	}
+	return out, nil
+}
+
+func (t *Table) expire(ctx context.Context, before time.Time, held func(int64) bool) (out Expired, _ error) {
 	base := t.current.Load()
-	ids := expirable(base.meta, t.now().Add(-keep))
+	// What was replaced stays replaced, and only the current snapshot ever gets a name, so that what may go of this version
+	// may go of every later one.
+	ids := expirable(base.meta, before)
+	if held != nil {
+		ids = slices.DeleteFunc(ids, held)
+	}
 	if len(ids) == 0 {
-		return Expired{}, nil
+		return out, nil
 	}
 	had, err := t.references(ctx, base)
 	if err != nil {
-		return Expired{}, fmt.Errorf("expire snapshots: %w", err)
+		return out, err
 	}
-	cat := &catalog{disk: t.disk, base: base}
-	if _, _, err := cat.CommitTable(ctx, ident, nil, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)}); err != nil {
-		return Expired{}, fmt.Errorf("expire snapshots: %w", errors.Join(conflict(err), t.Refresh(context.WithoutCancel(ctx))))
-	}
-	if err := t.advance(cat.next); err != nil {
-		return Expired{}, fmt.Errorf("expire snapshots: %w", err)
-	}
-	out := Expired{Snapshots: len(ids)}
-	after, err := t.references(ctx, cat.next)
+	next, err := t.forget(ctx, ids)
 	if err != nil {
-		return out, fmt.Errorf("expire snapshots: %w", err)
+		return out, err
+	}
+	out.Snapshots = len(ids)
+	// Versions to come build on this one, and no file comes back into the table that left it.
+	after, err := t.references(ctx, next)
+	if err != nil {
+		return out, err
 	}
 	for name := range had.metadata {
 		if !after.metadata[name] {
 			if err := t.disk.remove(t.path(name)); err != nil {
-				return out, fmt.Errorf("expire snapshots: %w", err)
+				return out, err
 			}
 		}
 	}
@@ -116,23 +129,44 @@ func (t *Table) Expire(ctx context.Context, keep time.Duration) (Expired, error)
 			continue
 		}
 		if err := t.disk.remove(f.Path); err != nil {
-			return out, fmt.Errorf("expire snapshots: %w", err)
+			return out, err
 		}
 		out.Files = append(out.Files, f)
 		out.Bytes += f.Bytes
 	}
 	slices.SortFunc(out.Files, byTime)
-	// Manifests that were merged in the commit that wrote them belong to no snapshot.
-	orphans, err := t.orphans(ctx, t.now().Add(-keep), metadataDir)
-	if err != nil {
-		return out, fmt.Errorf("expire snapshots: %w", err)
-	}
-	for _, o := range orphans {
-		if err := t.disk.remove(t.path(o.Name)); err != nil {
-			return out, fmt.Errorf("expire snapshots: %w", err)
+	return out, t.removeStrays(ctx, before)
+}
+
+// forget commits that snapshots are forgotten, and gives the version that has them no more.
+func (t *Table) forget(ctx context.Context, ids []int64) (*state, error) {
+	t.commits.Lock()
+	defer t.commits.Unlock()
+	for attempt := 0; ; attempt++ {
+		cat := &catalog{disk: t.disk, base: t.current.Load()}
+		_, _, err := cat.CommitTable(ctx, ident, nil, []table.Update{table.NewRemoveSnapshotsUpdate(ids, false)})
+		if err == nil {
+			return cat.next, t.advance(cat.next)
+		}
+		if rerr := t.Refresh(context.WithoutCancel(ctx)); rerr != nil || !errors.Is(err, table.ErrCommitFailed) || attempt+1 == maxAttempts {
+			return nil, errors.Join(conflict(err), rerr)
 		}
 	}
-	return out, nil
+}
+
+// removeStrays removes metadata that belongs to no snapshot, such as manifests that were merged in the commit that wrote
+// them.
+func (t *Table) removeStrays(ctx context.Context, before time.Time) error {
+	found, err := t.orphans(ctx, before, metadataDir)
+	if err != nil {
+		return err
+	}
+	for _, o := range found {
+		if err := t.disk.remove(t.path(o.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // conflict makes iceberg-go's word for it ours.
@@ -267,8 +301,8 @@ type Orphan struct {
 // Orphans gives the files below data/ and metadata/ that no snapshot refers to and that were last written before a time;
 // the zero time means all. Files that are about to be appended count as orphans too.
 func (t *Table) Orphans(ctx context.Context, before time.Time) ([]Orphan, error) {
-	t.commits.Lock()
-	defer t.commits.Unlock()
+	t.expiring.Lock()
+	defer t.expiring.Unlock()
 	out, err := t.orphans(ctx, before, dataDir, metadataDir)
 	if err != nil {
 		return nil, fmt.Errorf("look for orphans: %w", err)
@@ -277,14 +311,30 @@ func (t *Table) Orphans(ctx context.Context, before time.Time) ([]Orphan, error)
 }
 
 func (t *Table) orphans(ctx context.Context, before time.Time, dirs ...string) ([]Orphan, error) {
-	if err := t.Refresh(ctx); err != nil {
-		return nil, err
-	}
-	refs, err := t.references(ctx, t.current.Load())
+	out, err := t.walk(ctx, before, dirs...)
 	if err != nil {
 		return nil, err
 	}
-	var out []Orphan
+	// What commits that were under way have written is referred to once they have ended.
+	t.commits.Lock()
+	err = t.Refresh(ctx)
+	s := t.current.Load()
+	t.commits.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	refs, err := t.references(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(out, func(o Orphan) bool {
+		_, ok := refs.data[o.Name]
+		return ok || refs.metadata[o.Name]
+	}), nil
+}
+
+// walk gives the files below folders that were last written before a time.
+func (t *Table) walk(ctx context.Context, before time.Time, dirs ...string) (out []Orphan, _ error) {
 	for _, dir := range dirs {
 		err := filepath.WalkDir(t.path(dir), func(path string, e fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) { // no data yet, or gone meanwhile
@@ -297,10 +347,6 @@ func (t *Table) orphans(ctx context.Context, before time.Time, dirs ...string) (
 			if err != nil {
 				return err
 			}
-			name := filepath.ToSlash(rel)
-			if _, ok := refs.data[name]; ok || refs.metadata[name] {
-				return context.Cause(ctx)
-			}
 			info, err := e.Info()
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
@@ -309,9 +355,9 @@ func (t *Table) orphans(ctx context.Context, before time.Time, dirs ...string) (
 				return err
 			}
 			if before.IsZero() || info.ModTime().Before(before) {
-				out = append(out, Orphan{Name: name, Bytes: info.Size(), Modified: info.ModTime()})
+				out = append(out, Orphan{Name: filepath.ToSlash(rel), Bytes: info.Size(), Modified: info.ModTime()})
 			}
-			return nil
+			return context.Cause(ctx)
 		})
 		if err != nil {
 			return nil, err
@@ -326,8 +372,8 @@ func (t *Table) RemoveOrphans(ctx context.Context, before time.Time) ([]Orphan, 
 	if t.readOnly {
 		return nil, fmt.Errorf("remove orphans: %w", ErrReadOnly)
 	}
-	t.commits.Lock()
-	defer t.commits.Unlock()
+	t.expiring.Lock()
+	defer t.expiring.Unlock()
 	orphans, err := t.orphans(ctx, before, dataDir, metadataDir)
 	if err != nil {
 		return nil, fmt.Errorf("remove orphans: %w", err)

@@ -47,11 +47,11 @@ func TestExpireAndTags(t *testing.T) {
 	if err := tbl.Replace(ctx, []string{a}, []string{c}, Props{"spoor.seq": "2"}); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := tbl.Expire(ctx, time.Hour); err != nil || !reflect.DeepEqual(got, Expired{}) {
+	if got, err := tbl.Expire(ctx, time.Hour, nil); err != nil || !reflect.DeepEqual(got, Expired{}) {
 		t.Fatalf("expired at once: %+v, %v", got, err)
 	}
 	clock.forward(2 * time.Hour)
-	got, err := tbl.Expire(ctx, time.Hour)
+	got, err := tbl.Expire(ctx, time.Hour, nil)
 	if err != nil || got.Snapshots != 1 || !slices.Equal(names(got.Files), []string{a}) || got.Bytes != got.Files[0].Bytes || got.Bytes == 0 {
 		t.Fatalf("expired: %+v, %v", got, err)
 	}
@@ -79,7 +79,7 @@ func TestExpireAndTags(t *testing.T) {
 		t.Fatal(err)
 	}
 	clock.forward(2 * time.Hour)
-	if got, err = tbl.Expire(ctx, time.Hour); err != nil || got.Snapshots != 1 || len(got.Files) != 0 {
+	if got, err = tbl.Expire(ctx, time.Hour, nil); err != nil || got.Snapshots != 1 || len(got.Files) != 0 {
 		t.Fatalf("expired with a tag: %+v, %v", got, err)
 	}
 	reader, err := Open(ctx, tbl.Dir(), Options{ReadOnly: true})
@@ -110,7 +110,7 @@ func TestExpireAndTags(t *testing.T) {
 	if err := tbl.Untag(ctx, "case 17/a"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("untagged twice: %v", err)
 	}
-	if got, err = tbl.Expire(ctx, time.Hour); err != nil || got.Snapshots != 1 || !slices.Equal(names(got.Files), []string{b, c}) {
+	if got, err = tbl.Expire(ctx, time.Hour, nil); err != nil || got.Snapshots != 1 || !slices.Equal(names(got.Files), []string{b, c}) {
 		t.Fatalf("expired after the tag went: %+v, %v", got, err)
 	}
 	if files, err := tbl.Files(ctx); err != nil || !slices.Equal(names(files), []string{d}) {
@@ -269,7 +269,7 @@ func TestMetadataStaysSmall(t *testing.T) {
 		}
 		if i%10 == 9 {
 			clock.forward(2 * time.Hour)
-			if _, err := tbl.Expire(t.Context(), time.Hour); err != nil {
+			if _, err := tbl.Expire(t.Context(), time.Hour, nil); err != nil {
 				t.Fatal(err)
 			}
 		}

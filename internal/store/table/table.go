@@ -76,7 +76,8 @@ type Table struct {
 	now      func() time.Time
 	current  atomic.Pointer[state]
 
-	commits sync.Mutex // held for the whole of a commit, and while files are removed
+	commits  sync.Mutex // held for the whole of a commit
+	expiring sync.Mutex // held while files are removed that no snapshot refers to any more; taken before commits
 
 	cacheMu sync.Mutex
 	cache   map[string][]File // by the location of the manifest, for the manifests of the last plan
@@ -271,6 +272,14 @@ func props(all iceberg.Properties) Props {
 		}
 	}
 	return out
+}
+
+// Snapshot gives the id of the current snapshot, 0 if the table never had a file.
+func (t *Table) Snapshot() int64 {
+	if snap := t.current.Load().meta.CurrentSnapshot(); snap != nil {
+		return snap.SnapshotID
+	}
+	return 0
 }
 
 // Columns gives the columns of the current version.

@@ -185,7 +185,7 @@ func TestRefusals(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, expireErr := reader.Expire(t.Context(), 0)
+	_, expireErr := reader.Expire(t.Context(), 0, nil)
 	_, orphanErr := reader.RemoveOrphans(t.Context(), time.Time{})
 	for what, err := range map[string]error{
 		"append": reader.Append(t.Context(), []string{good}, nil), "tag": reader.Tag(t.Context(), "x"), "untag": reader.Untag(t.Context(), "x"),
@@ -488,7 +488,7 @@ func TestReadWhileWriting(t *testing.T) {
 				t.Error(err)
 				break
 			}
-			if _, err := w.Expire(t.Context(), time.Hour); err != nil {
+			if _, err := w.Expire(t.Context(), time.Hour, nil); err != nil {
 				t.Error(err)
 				break
 			}
