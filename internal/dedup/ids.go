@@ -45,7 +45,16 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // WriteIDs writes keys as a new file and syncs it; the caller syncs the folder. It sorts keys. first and last are the
 // least and greatest eventTime in Unix nanoseconds, sum is the CRC-32C of the data file.
-func WriteIDs(name string, keys []Key, first, last int64, sum uint32) (err error) {
+func WriteIDs(name string, keys []Key, first, last int64, sum uint32) error {
+	return writeIDs(name, keys, first, last, sum, true)
+}
+
+// WriteIDsUnsynced is [WriteIDs] for a file that may be lost with the system, and can be made again.
+func WriteIDsUnsynced(name string, keys []Key, first, last int64, sum uint32) error {
+	return writeIDs(name, keys, first, last, sum, false)
+}
+
+func writeIDs(name string, keys []Key, first, last int64, sum uint32, durable bool) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write event ids: %w", err)
@@ -80,7 +89,10 @@ func WriteIDs(name string, keys []Key, first, last int64, sum uint32) (err error
 	if _, err := f.Write(buf); err != nil {
 		return errors.Join(err, f.Close())
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if durable {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // compareIDs is the order of the file.

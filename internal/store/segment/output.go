@@ -35,11 +35,20 @@ type segmentFile struct {
 	pq          *file.Writer
 	first, last row      // of which only the time is looked at
 	groups      []string // traits of the row groups
+	untimed     bool     // some events have no time
 }
 
 // sameFile reports whether two rows may lie in one file: they are of one day, and both have a time or none.
 func sameFile(a, b *row) bool {
 	return a.day() == b.day() && (a.ev.Time == 0) == (b.ev.Time == 0)
+}
+
+// sameFile reports whether two rows may lie in one file.
+func (o *Options) sameFile(a, b *row) bool { return o.Hot || sameFile(a, b) }
+
+// sameGroup reports whether two rows may lie in one row group: those of one either have a time or have none.
+func (o *Options) sameGroup(a, b *row) bool {
+	return o.sameFile(a, b) && (a.ev.Time == 0) == (b.ev.Time == 0)
 }
 
 // room is how many rows the next row group may have, whose first is given.
@@ -49,7 +58,7 @@ func (o *output) room(first *row) int {
 		return n
 	}
 	n = min(n, o.opts.MaxRows)
-	if o.cur != nil && sameFile(&o.cur.first, first) && int(o.cur.seg.Rows) < o.opts.MaxRows {
+	if o.cur != nil && o.opts.sameFile(&o.cur.first, first) && int(o.cur.seg.Rows) < o.opts.MaxRows {
 		n = min(n, o.opts.MaxRows-int(o.cur.seg.Rows))
 	}
 	return n
@@ -60,7 +69,7 @@ func (o *output) write(ctx context.Context, rows []*row) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if o.cur != nil && (!sameFile(&o.cur.first, rows[0]) || o.opts.MaxRows > 0 && int(o.cur.seg.Rows)+len(rows) > o.opts.MaxRows) {
+	if o.cur != nil && (!o.opts.sameFile(&o.cur.first, rows[0]) || o.opts.MaxRows > 0 && int(o.cur.seg.Rows)+len(rows) > o.opts.MaxRows) {
 		if err := o.finish(); err != nil {
 			return err
 		}
@@ -72,24 +81,32 @@ func (o *output) write(ctx context.Context, rows []*row) error {
 	}
 	c := o.cur
 	o.enc.reset()
+	size := int64(0)
 	for _, r := range rows {
 		o.enc.add(r)
 		o.keys = append(o.keys, dedup.KeyOf(&r.ev))
+		size += int64(len(r.ev.Raw)) + rowBytes
 	}
+	c.seg.Group = max(c.seg.Group, size)
 	if err := o.enc.write(c.pq); err != nil {
 		return fmt.Errorf("write %s: %w", c.seg.Path, err)
 	}
 	c.groups = append(c.groups, o.enc.traits.String())
 	c.seg.Rows += int64(len(rows))
 	c.last.ev.Time = rows[len(rows)-1].ev.Time
+	c.untimed = c.untimed || rows[0].ev.Time == 0
 	return nil
 }
 
 // begin makes the file. rows are about as many as a row group gets.
 func (o *output) begin(first *row, rows int) error {
 	name := uuid.NewString()
-	c := &segmentFile{seg: Segment{Day: time.Unix(int64(first.day())*86400, 0).UTC(), IDsPath: "index/" + name + ".ids"}}
-	c.seg.Path = "data/eventDay=" + c.seg.Day.Format(time.DateOnly) + "/" + name + ".parquet"
+	c := &segmentFile{seg: Segment{Path: "hot/" + name + ".parquet", IDsPath: "hot/" + name + ".ids"}}
+	if !o.opts.Hot {
+		c.seg.Day = time.Unix(int64(first.day())*86400, 0).UTC()
+		c.seg.Path = "data/eventDay=" + c.seg.Day.Format(time.DateOnly) + "/" + name + ".parquet"
+		c.seg.IDsPath = "index/" + name + ".ids"
+	}
 	c.first.ev.Time = first.ev.Time
 	for _, p := range [...]string{c.seg.Path, c.seg.IDsPath} {
 		if err := o.folder(path.Dir(p)); err != nil {
@@ -102,7 +119,7 @@ func (o *output) begin(first *row, rows int) error {
 	}
 	c.file, c.out = f, &buffered{f: f}
 	o.cur, o.keys = c, o.keys[:0]
-	if c.pq, err = file.NewParquetWriterWithError(c.out, parquetSchema(), file.WithWriterProps(writerProperties(rows))); err != nil {
+	if c.pq, err = file.NewParquetWriterWithError(c.out, parquetSchema(), file.WithWriterProps(writerProperties(rows, o.opts.Hot))); err != nil {
 		return fmt.Errorf("begin %s: %w", c.seg.Path, err)
 	}
 	return nil
@@ -144,20 +161,23 @@ func (o *output) finish() error {
 	if err := c.out.flush(); err != nil {
 		return fail(err)
 	}
-	if err := c.file.Sync(); err != nil {
+	writeIDs := dedup.WriteIDs
+	if o.opts.Hot {
+		writeIDs = dedup.WriteIDsUnsynced
+	} else if err := c.file.Sync(); err != nil {
 		return fail(err)
 	}
 	if err := c.file.Close(); err != nil {
 		return fail(err)
 	}
-	if err := dedup.WriteIDs(o.path(c.seg.IDsPath), o.keys, c.first.ev.Time, c.last.ev.Time, c.out.sum); err != nil {
+	if err := writeIDs(o.path(c.seg.IDsPath), o.keys, c.first.ev.Time, c.last.ev.Time, c.out.sum); err != nil {
 		return fail(err)
 	}
-	if c.first.ev.Time != 0 {
+	if !c.untimed {
 		c.seg.MinTime = time.UnixMicro(c.first.micros()).UTC()
 		c.seg.MaxTime = time.UnixMicro(c.last.micros()).UTC()
 	}
-	c.seg.Bytes = c.out.n
+	c.seg.Bytes, c.seg.Sum = c.out.n, c.out.sum
 	o.segs, o.cur = append(o.segs, c.seg), nil
 	return nil
 }
@@ -168,6 +188,9 @@ func (o *output) close() ([]Segment, error) {
 		return nil, err
 	}
 	for f := range o.folders {
+		if o.opts.Hot {
+			break
+		}
 		if err := syncFolder(o.path(f)); err != nil {
 			return nil, err
 		}

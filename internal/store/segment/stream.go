@@ -29,7 +29,11 @@ func NewStream(opts Options) *Stream {
 	if w.opts.MaxRows <= 0 {
 		w.opts.MaxRows = 4_000_000
 	}
-	return &Stream{w: w, out: &output{opts: w.opts, enc: w.enc}, last: math.MinInt64, most: groupBytes}
+	s := &Stream{w: w, out: &output{opts: w.opts, enc: w.enc}, last: math.MinInt64, most: groupBytes}
+	if opts.Hot {
+		s.most = hotGroupBytes
+	}
+	return s
 }
 
 // Add takes the next event. Nothing of e is kept. After an error only Abort may be called.
@@ -37,7 +41,7 @@ func (s *Stream) Add(ctx context.Context, e *event.Event) error {
 	if e.Time < s.last {
 		return fmt.Errorf("write events in order: %s follows a later one", e.When())
 	}
-	if n := s.w.n; n > 0 && (n == s.room || s.w.bytes >= s.most || !sameFile(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
+	if n := s.w.n; n > 0 && (n == s.room || s.w.bytes >= s.most || !s.w.opts.sameGroup(&s.w.blocks[0][0], &row{ev: event.Event{Time: e.Time}})) {
 		if err := s.group(ctx); err != nil {
 			return err
 		}

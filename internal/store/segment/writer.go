@@ -25,20 +25,31 @@ type Options struct {
 	RowGroup int
 	// MaxRows is how many rows a file has at most, without limit when 0. A day with more gets several files.
 	MaxRows int
+	// Hot makes files of rows that wait for their final place, and that can be made again: with the events of all days, in
+	// the folder hot, cheaply compressed, without Bloom filters, in small row groups, of which a merge holds one a file, and
+	// not synced.
+	Hot bool
 }
 
-const defaultRowGroup = 20480
+const (
+	defaultRowGroup = 20480
+	hotRowGroup     = 8192
+	// hotGroupBytes is about how much memory the rows of a row group of a hot file take at most.
+	hotGroupBytes = 12 << 20
+)
 
 // Segment is a file that was written.
 type Segment struct {
 	Path    string    // Parquet file, relative to the store's folder, with slashes
 	IDsPath string    // the .ids file beside it
-	Day     time.Time // its eventDay, midnight UTC
+	Day     time.Time // its eventDay, midnight UTC; zero for a hot one
 	Rows    int64
 	Bytes   int64 // of the Parquet file
 	// MinTime and MaxTime are the first and last eventTime, to the microsecond as in the file. Events without a time have a
-	// file of their own, where both are zero.
+	// file of their own, where both are zero, as they are for a hot file with such events.
 	MinTime, MaxTime time.Time
+	Sum              uint32 // CRC-32C of the Parquet file
+	Group            int64  // about the most memory that the rows of one of its row groups take
 }
 
 // Writer collects events in memory and writes them as segments. It is not safe for concurrent use; several writers may
@@ -61,6 +72,9 @@ const blockRows = 1024
 func NewWriter(opts Options) *Writer {
 	if opts.RowGroup <= 0 {
 		opts.RowGroup = defaultRowGroup
+		if opts.Hot {
+			opts.RowGroup = hotRowGroup
+		}
 	}
 	return &Writer{opts: opts}
 }
@@ -124,7 +138,7 @@ func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 	var scratch spillScratch
 	for len(order) > 0 {
 		n, size := 1, len(order[0].row.ev.Raw)
-		for n < len(order) && sameFile(order[0].row, order[n].row) {
+		for n < len(order) && w.opts.sameGroup(order[0].row, order[n].row) {
 			size += len(order[n].row.ev.Raw)
 			n++
 		}
@@ -137,7 +151,7 @@ func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 			continue
 		}
 		for len(day) > 0 {
-			n := min(len(day), out.room(day[0].row))
+			n := w.opts.within(day[:min(len(day), out.room(day[0].row))])
 			if err := out.write(ctx, w.rows(day[:n])); err != nil {
 				return nil, errors.Join(err, out.abort())
 			}
@@ -150,6 +164,20 @@ func (w *Writer) flush(ctx context.Context, aside *Spill) ([]Segment, error) {
 	}
 	w.Reset()
 	return segs, nil
+}
+
+// within is how many of the rows may lie in one row group by their size, one at least.
+func (o *Options) within(rows []place) int {
+	if !o.Hot {
+		return len(rows)
+	}
+	size := 0
+	for i, p := range rows {
+		if size += len(p.row.ev.Raw) + rowBytes; size > hotGroupBytes && i > 0 {
+			return i
+		}
+	}
+	return len(rows)
 }
 
 // rows gives the rows of places, until it is called again.
@@ -196,14 +224,17 @@ func (w *Writer) sorted() []place {
 const pageBytes = 1 << 20
 
 // writerProperties says how the columns lie in a file whose row groups have so many rows.
-func writerProperties(rows int) *parquet.WriterProperties {
+func writerProperties(rows int, hot bool) *parquet.WriterProperties {
+	codec := compress.Codecs.Zstd
+	if hot {
+		codec = compress.Codecs.Snappy
+	}
 	props := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithDataPageVersion(parquet.DataPageV1),
 		parquet.WithCreatedBy("spoor"),
 		parquet.WithRootName("spoor"),
-		parquet.WithCompression(compress.Codecs.Zstd),
-		parquet.WithCompressionLevel(3),
+		parquet.WithCompression(codec),
 		parquet.WithDataPageSize(pageBytes),
 		parquet.WithBatchSize(1 << 20),
 		parquet.WithDictionaryDefault(true),
@@ -231,7 +262,7 @@ func writerProperties(rows int) *parquet.WriterProperties {
 			case ascending:
 				props = append(props, parquet.WithDictionaryFor(p, false), parquet.WithEncodingFor(p, parquet.Encodings.DeltaBinaryPacked))
 			}
-			if c.Needle {
+			if c.Needle && !hot {
 				props = append(props, parquet.WithBloomFilterEnabledFor(p, true), parquet.WithBloomFilterFPPFor(p, 0.01))
 				if c.like == unique {
 					props = append(props, parquet.WithBloomFilterNDVFor(p, int64(rows)))
