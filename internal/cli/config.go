@@ -71,8 +71,24 @@ func (f *configFlags) add(c *cobra.Command, keys ...string) {
 	}
 }
 
-// load reads the configuration. What is wrong with it is an error of usage. Warnings go to standard error.
+// load is read with errors of usage for what is wrong, and warnings on standard error.
 func (f *configFlags) load(e *env) (*config.Loaded, error) {
+	l, err := f.read(e)
+	if err != nil {
+		var bad *config.Error
+		if errors.As(err, &bad) || errors.Is(err, os.ErrNotExist) {
+			err = usageError{err}
+		}
+		return nil, err
+	}
+	for _, w := range l.Warnings {
+		fmt.Fprintf(e.stderr, "spoor: %s\n", safetext.Terminal(w, 400))
+	}
+	return l, nil
+}
+
+// read reads the configuration.
+func (f *configFlags) read(e *env) (*config.Loaded, error) {
 	environ := os.Environ()
 	o := config.Options{File: f.file, Env: environ}
 	for _, v := range environ {
@@ -99,18 +115,7 @@ func (f *configFlags) load(e *env) (*config.Loaded, error) {
 			o.Flags = append(o.Flags, config.Override{Key: s.Key, Value: *value, From: "--" + s.Flag})
 		}
 	}
-	l, err := config.Load(o)
-	if err != nil {
-		var bad *config.Error
-		if errors.As(err, &bad) || errors.Is(err, os.ErrNotExist) {
-			err = usageError{err}
-		}
-		return nil, err
-	}
-	for _, w := range l.Warnings {
-		fmt.Fprintf(e.stderr, "spoor: %s\n", safetext.Terminal(w, 400))
-	}
-	return l, nil
+	return config.Load(o)
 }
 
 // readPolicies reads and checks the policies that a configuration names. What is wrong with them is an error of usage.

@@ -215,7 +215,7 @@ func (j *Journal) full(size int) error {
 		return &FullError{fmt.Sprintf("it has its %d bytes, and a follower needs them", j.o.MaxBytes), retryAfter}
 	}
 	if j.eng != nil && j.o.MinFree > 0 {
-		free, err := freeBytes(j.o.Dir)
+		free, err := durable.Free(j.o.Dir)
 		if err != nil {
 			return fmt.Errorf("free space of %s: %w", j.o.Dir, err)
 		}

@@ -1,11 +1,11 @@
 //go:build unix
 
-package journal
+package durable
 
 import "golang.org/x/sys/unix"
 
-// freeBytes is the room for an unprivileged user where path is.
-func freeBytes(path string) (uint64, error) {
+// Free is the room for an unprivileged user where path is, in bytes.
+func Free(path string) (uint64, error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(path, &st); err != nil {
 		return 0, err

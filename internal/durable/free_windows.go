@@ -1,9 +1,9 @@
-package journal
+package durable
 
 import "golang.org/x/sys/windows"
 
-// freeBytes is the room for this user where path is.
-func freeBytes(path string) (free uint64, err error) {
+// Free is the room for this user where path is, in bytes.
+func Free(path string) (free uint64, err error) {
 	name, err := windows.UTF16PtrFromString(path)
 	if err != nil {
 		return 0, err

@@ -1,0 +1,151 @@
+package app
+
+import (
+	"context"
+
+	"spoor/internal/journal"
+	"spoor/internal/metrics"
+)
+
+// Metrics lists the figures that a server gives to Prometheus, but for those of the Go runtime and of the process.
+func Metrics() []metrics.Family { return metrics.Families((&App{}).figures()...) }
+
+// figures are the parts of the registry.
+func (a *App) figures() []metrics.Part {
+	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures()}
+}
+
+func (a *App) appFigures() metrics.Part {
+	return metrics.Part{
+		Name: "app",
+		Families: []metrics.Family{
+			{Name: "spoor_build_info", Kind: metrics.Gauge, Help: "1, with the version that runs.", Labels: []string{"version", "commit"}},
+			{Name: "spoor_start_time_seconds", Kind: metrics.Gauge, Help: "When the service was started, in seconds since 1970."},
+			{Name: "spoor_ready", Kind: metrics.Gauge, Help: "1 when the service is ready, as /readyz tells."},
+			{Name: "spoor_reloads_total", Kind: metrics.Counter, Help: "Times that the configuration was read again, by outcome.", Labels: []string{"outcome"}},
+		},
+		Read: func(ctx context.Context, put metrics.Put) error {
+			put("spoor_build_info", 1, a.opts.Version, a.opts.Commit)
+			put("spoor_start_time_seconds", float64(a.began.UnixMilli())/1000)
+			put("spoor_ready", truth(a.Health(ctx).Ready))
+			put("spoor_reloads_total", float64(a.reloads.Load()), "applied")
+			put("spoor_reloads_total", float64(a.refused.Load()), "refused")
+			return nil
+		},
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (a *App) journalFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(s *journal.Stats) float64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	table := []figure{
+		{metrics.Family{Name: "spoor_journal_first_sequence", Kind: g, Help: "Sequence of the oldest entry."}, func(s *journal.Stats) float64 { return float64(s.First) }},
+		{metrics.Family{Name: "spoor_journal_last_sequence", Kind: g, Help: "Sequence of the newest entry."}, func(s *journal.Stats) float64 { return float64(s.Last) }},
+		{metrics.Family{Name: "spoor_journal_bytes", Kind: g, Help: "Size of the stream in bytes."}, func(s *journal.Stats) float64 { return float64(s.Bytes) }},
+		{metrics.Family{Name: "spoor_journal_failing", Kind: g, Help: "1 when the last write failed."}, func(s *journal.Stats) float64 { return truth(s.Err != nil) }},
+		{metrics.Family{Name: "spoor_journal_appends_total", Kind: c, Help: "Appends that were accepted."}, func(s *journal.Stats) float64 { return float64(s.Appends) }},
+		{metrics.Family{Name: "spoor_journal_duplicate_appends_total", Kind: c, Help: "Appends that were accepted before, and not again."}, func(s *journal.Stats) float64 { return float64(s.Duplicates) }},
+		{metrics.Family{Name: "spoor_journal_records_total", Kind: c, Help: "Records that were accepted."}, func(s *journal.Stats) float64 { return float64(s.Records) }},
+		{metrics.Family{Name: "spoor_journal_record_bytes_total", Kind: c, Help: "Bytes of those records, with where they came from."}, func(s *journal.Stats) float64 { return float64(s.RecordBytes) }},
+		{metrics.Family{Name: "spoor_journal_stored_bytes_total", Kind: c, Help: "Bytes of those records as they were written, compressed."}, func(s *journal.Stats) float64 { return float64(s.StoredBytes) }},
+		{metrics.Family{Name: "spoor_journal_writes_total", Kind: c, Help: "Entries that were written and synced; appends share them."}, func(s *journal.Stats) float64 { return float64(s.Writes) }},
+		{metrics.Family{Name: "spoor_journal_write_seconds_total", Kind: c, Help: "Seconds that those writes took, with their syncs."}, func(s *journal.Stats) float64 { return s.WriteTime.Seconds() }},
+		{metrics.Family{Name: "spoor_journal_write_retries_total", Kind: c, Help: "Writes that were tried again."}, func(s *journal.Stats) float64 { return float64(s.Retries) }},
+		{metrics.Family{Name: "spoor_journal_refused_appends_total", Kind: c, Help: "Appends that were not accepted for want of room; their senders were told to come again."}, func(s *journal.Stats) float64 { return float64(s.Refused) }},
+		{metrics.Family{Name: "spoor_journal_restarts_total", Kind: c, Help: "Times that the journal's server in this process was restarted after it had failed."}, func(s *journal.Stats) float64 { return float64(s.Restarts) }},
+		{metrics.Family{Name: "spoor_journal_damaged_files_total", Kind: c, Help: "Files of the journal that were not whole."}, func(s *journal.Stats) float64 { return float64(s.DamagedFiles) }},
+		{metrics.Family{Name: "spoor_journal_salvaged_appends_total", Kind: c, Help: "Appends that were saved from them."}, func(s *journal.Stats) float64 { return float64(s.Salvaged) }},
+		{metrics.Family{Name: "spoor_journal_lost_at_end_total", Kind: c, Help: "Sequences that were given before and were not there any more when the journal was opened."}, func(s *journal.Stats) float64 { return float64(s.LostAtEnd) }},
+		{metrics.Family{Name: "spoor_journal_removed_sequences_total", Kind: c, Help: "Sequences that retention removed."}, func(s *journal.Stats) float64 { return float64(s.Removed) }},
+		{metrics.Family{Name: "spoor_journal_dropped_sequences_total", Kind: c, Help: "Of those, the ones that a follower had not read (journal.drop_unread)."}, func(s *journal.Stats) float64 { return float64(s.Dropped) }},
+	}
+	type each struct {
+		family metrics.Family
+		value  func(f *journal.FollowerStats) float64
+	}
+	by := []string{"follower"}
+	followers := []each{
+		{metrics.Family{Name: "spoor_journal_follower_active", Kind: g, Help: "1 when somebody follows under the name.", Labels: by}, func(f *journal.FollowerStats) float64 { return truth(f.Active) }},
+		{metrics.Family{Name: "spoor_journal_follower_cursor", Kind: g, Help: "Sequence up to which the follower has acknowledged.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Cursor) }},
+		{metrics.Family{Name: "spoor_journal_follower_lag", Kind: g, Help: "Sequences that it has not acknowledged.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Lag) }},
+		{metrics.Family{Name: "spoor_journal_follower_age_seconds", Kind: g, Help: "Age of the oldest entry that it has not acknowledged, in seconds.", Labels: by}, func(f *journal.FollowerStats) float64 { return f.Age.Seconds() }},
+		{metrics.Family{Name: "spoor_journal_follower_redelivered_total", Kind: c, Help: "Entries that it was given again.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Redelivered) }},
+		{metrics.Family{Name: "spoor_journal_follower_lost_total", Kind: c, Help: "Sequences that could not be read for it.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Lost) }},
+		{metrics.Family{Name: "spoor_journal_follower_abandoned_total", Kind: c, Help: "Entries that were begun and not finished; none of them was accepted.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Abandoned) }},
+	}
+	p := metrics.Part{Name: "journal"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	for _, f := range followers {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(ctx context.Context, put metrics.Put) error {
+		s, err := a.journal.Stats(ctx)
+		if err != nil {
+			return err
+		}
+		for _, f := range table {
+			put(f.family.Name, f.value(&s))
+		}
+		for i := range s.Followers {
+			for _, f := range followers {
+				put(f.family.Name, f.value(&s.Followers[i]), s.Followers[i].Name)
+			}
+		}
+		return nil
+	}
+	return p
+}
+
+func (a *App) sourceFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(s *SourceStatus) float64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	by := []string{"source", "type"}
+	table := []figure{
+		{metrics.Family{Name: "spoor_source_up", Kind: g, Help: "1 when the source runs; 0 when it is paused, disabled or has failed.", Labels: by}, func(s *SourceStatus) float64 { return truth(s.State == SourceRunning) }},
+		{metrics.Family{Name: "spoor_source_failed", Kind: g, Help: "1 when the source has failed, and is tried again after a while.", Labels: by}, func(s *SourceStatus) float64 { return truth(s.State == SourceFailed) }},
+		{metrics.Family{Name: "spoor_source_objects_total", Kind: c, Help: "Objects, messages or requests that are settled.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Objects) }},
+		{metrics.Family{Name: "spoor_source_objects_failed_total", Kind: c, Help: "Of those, the ones that were given up.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Stats.Failed) }},
+		{metrics.Family{Name: "spoor_source_records_total", Kind: c, Help: "Records that were accepted; again when an object was read again.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Records) }},
+		{metrics.Family{Name: "spoor_source_bytes_total", Kind: c, Help: "Bytes of those records.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Bytes) }},
+		{metrics.Family{Name: "spoor_source_rejected_total", Kind: c, Help: "Malformed records.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Rejected) }},
+		{metrics.Family{Name: "spoor_source_in_flight", Kind: g, Help: "Objects, messages or requests that are being worked on.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.InFlight) }},
+		{metrics.Family{Name: "spoor_source_backlog", Kind: g, Help: "What is known to wait; absent when that is not known.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Backlog) }},
+		{metrics.Family{Name: "spoor_source_lag_seconds", Kind: g, Help: "How far behind the source is, in seconds.", Labels: by}, func(s *SourceStatus) float64 { return s.Lag.Seconds() }},
+		{metrics.Family{Name: "spoor_source_retries_total", Kind: c, Help: "Objects and messages that were left to be tried again.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Retries) }},
+		{metrics.Family{Name: "spoor_source_waits_total", Kind: c, Help: "Times that there was no room in the journal.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Waits) }},
+		{metrics.Family{Name: "spoor_source_errors_total", Kind: c, Help: "Errors.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Errors) }},
+		{metrics.Family{Name: "spoor_source_last_success_timestamp_seconds", Kind: g, Help: "When an object was last settled well, or a look found nothing new, in seconds since 1970; absent before.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.LastSuccess.UnixMilli()) / 1000 }},
+		{metrics.Family{Name: "spoor_source_dead_letters", Kind: g, Help: "Dead letters that are kept.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.DeadLetters) }},
+	}
+	p := metrics.Part{Name: "sources"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(_ context.Context, put metrics.Put) error {
+		for _, s := range a.sources.list() {
+			for _, f := range table {
+				if f.family.Name == "spoor_source_backlog" && s.Backlog < 0 || f.family.Name == "spoor_source_last_success_timestamp_seconds" && s.LastSuccess.IsZero() {
+					continue
+				}
+				put(f.family.Name, f.value(&s), s.Name, s.Kind)
+			}
+		}
+		return nil
+	}
+	return p
+}

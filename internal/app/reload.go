@@ -1,0 +1,63 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+)
+
+// Reloaded tells what reading the configuration again has changed.
+type Reloaded struct {
+	Applied []string `json:"applied"` // keys of settings that are in effect now
+	Restart []string `json:"restart"` // keys of settings that changed and take effect with a restart
+}
+
+// errStopping is returned when the server is being stopped.
+var errStopping = errors.New("the service is stopping")
+
+// Reload reads the configuration again, with the files that it names, and puts what can be changed into effect. When anything
+// is wrong with it, nothing changes, and the error tells all of it.
+func (a *App) Reload(ctx context.Context) (Reloaded, error) {
+	a.change.Lock()
+	defer a.change.Unlock()
+	if a.stopped {
+		return Reloaded{}, errStopping
+	}
+	l, set, err := a.read()
+	if err != nil {
+		a.refused.Add(1)
+		a.log.Error("the configuration was read again, and is not valid: nothing has changed", slog.Any("error", err))
+		return Reloaded{}, err
+	}
+	old := a.set.Load()
+	live, restart := a.loaded.Changed(l)
+	r := Reloaded{Applied: []string{}, Restart: append([]string{}, restart...)}
+	// An address that speaks TLS cannot cease to, nor begin to, while it is open.
+	tls := (old.http.certificate == nil) != (set.http.certificate == nil)
+	for _, key := range live {
+		if tls && (key == "http.tls_cert" || key == "http.tls_key") {
+			r.Restart = append(r.Restart, key)
+			continue
+		}
+		r.Applied = append(r.Applied, key)
+	}
+	slices.Sort(r.Restart)
+	next := *old
+	next.shutdown, next.log.level, next.lifetime = set.shutdown, set.log.level, set.lifetime
+	next.iam.Policies, next.sources = set.iam.Policies, set.sources
+	a.level.Set(next.log.level)
+	a.iam.SetPolicies(next.iam.Policies)
+	if !tls {
+		next.http.certificate = set.http.certificate
+		if set.http.certificate != nil {
+			a.front.certificate.Store(set.http.certificate)
+		}
+	}
+	a.set.Store(&next)
+	a.loaded = l
+	a.sources.apply(withDefault(next.sources, &next))
+	a.reloads.Add(1)
+	a.log.Info("the configuration was read again", slog.Any("applied", r.Applied), slog.Any("want_restart", r.Restart))
+	return r, nil
+}

@@ -1,0 +1,215 @@
+package app
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"spoor/internal/config"
+	"spoor/internal/iam"
+	"spoor/internal/journal"
+	"spoor/internal/source/archive"
+	"spoor/internal/source/live"
+	"spoor/internal/source/poll"
+	"spoor/internal/source/push"
+	"spoor/internal/source/s3"
+	"spoor/internal/source/sqs"
+	"spoor/internal/source/watch"
+)
+
+// storeFollower is the name under which the store follows the journal. Every process names it, so that nothing that one with
+// another role accepts is removed before the store has it.
+const storeFollower = "store"
+
+// settings are what the configuration means for each part: the only place that reads it. The parts get their log and what
+// runs beside them when they are built.
+type settings struct {
+	roles    roles
+	data     string
+	shutdown time.Duration
+	memory   int64 // 0: not set
+	http     httpSettings
+	journal  journal.Options
+	iam      iam.Options
+	lifetime time.Duration // of tokens: negative for ever
+	log      logSettings
+	sources  []sourceSettings
+	region   string // of the calls that are recorded
+	dirs     dirs
+}
+
+type dirs struct{ iam, sources, store string }
+
+type roles struct{ api, sources, store bool }
+
+type logSettings struct {
+	level slog.Level
+	json  bool
+}
+
+type httpSettings struct {
+	listen      string
+	certificate *tls.Certificate // nil: no TLS
+	tlsMin      uint16
+	plain       bool
+	proxies     []netip.Prefix
+	maxBody     int64
+	connections int
+	tails       int
+	header      time.Duration
+	idle        time.Duration
+}
+
+// sourceSettings are the options of one source, of which one is set.
+type sourceSettings struct {
+	name, kind string
+	enabled    bool
+	sqs        *sqs.Options
+	poll       *poll.Options
+	watch      *watch.Options
+	push       *push.Options
+}
+
+// options are those that all sources have.
+func (s *sourceSettings) options() *live.Options {
+	switch {
+	case s.sqs != nil:
+		return &s.sqs.Options
+	case s.poll != nil:
+		return &s.poll.Options
+	case s.watch != nil:
+		return &s.watch.Options
+	}
+	return &s.push.Options
+}
+
+// settingsOf translates a configuration whose files were read.
+func settingsOf(l *config.Loaded) (*settings, error) {
+	c := l.Config
+	s := &settings{
+		roles: roles{api: c.Has(config.RoleAPI), sources: c.Has(config.RoleSources), store: c.Has(config.RoleStore)},
+		data:  c.Data, shutdown: c.ShutdownTimeout, memory: c.Memory, region: c.Region,
+		dirs: dirs{iam: c.IAMDir(), sources: c.SourcesDir(), store: c.Store.Dir},
+		http: httpSettings{listen: c.HTTP.Listen, certificate: c.HTTP.Certificate, tlsMin: c.HTTP.MinVersion(), plain: c.HTTP.Plain, proxies: c.HTTP.Proxies(),
+			maxBody: c.HTTP.MaxBody, connections: c.HTTP.MaxConnections, tails: c.HTTP.MaxTails, header: c.HTTP.HeaderTimeout, idle: c.HTTP.IdleTimeout},
+		log: logSettings{level: c.Log.SlogLevel(), json: c.Log.Format == "json"},
+	}
+	var err error
+	if s.journal, err = journalOptions(c.Journal); err != nil {
+		return nil, blame(l, "journal.tls_ca", err)
+	}
+	files := make([]iam.PolicyFile, len(c.IAM.Texts))
+	for i, t := range c.IAM.Texts {
+		files[i] = iam.PolicyFile{Name: t.Name, Text: t.Text}
+	}
+	policies, err := iam.ParsePolicies(files...)
+	if err != nil {
+		return nil, blame(l, "iam.policies", err)
+	}
+	s.iam = iam.Options{Account: c.Account, Policies: policies, Throttle: iam.Throttle{Burst: c.IAM.FailureBurst, Every: c.IAM.FailureEvery}}
+	s.lifetime = orForever(c.IAM.TokenLifetime)
+	for i := range c.Sources {
+		s.sources = append(s.sources, sourceOptions(&c.Sources[i], s.dirs.sources, c.HTTP.MaxBody))
+	}
+	return s, nil
+}
+
+// orForever translates a span of which 0 is for ever, where packages have a default for 0.
+func orForever(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
+func journalOptions(c config.Journal) (journal.Options, error) {
+	o := journal.Options{
+		Dir: c.Dir, URL: c.URL, Credentials: c.Credentials, Stream: c.Stream, Replicas: c.Replicas,
+		Followers: []string{storeFollower},
+		MaxBytes:  c.MaxSize, RetainBytes: c.RetainSize, RetainAge: c.RetainAge, DropUnread: c.DropUnread, MinFree: c.MinFree,
+		MaxAppend: int(c.MaxAppend), GroupBytes: int(c.GroupSize), Linger: c.Linger, QueueBytes: c.QueueSize, QueueWait: c.QueueWait,
+	}
+	if c.URL != "" {
+		o.Dir = ""
+	}
+	if c.TLSCA != "" {
+		text, err := os.ReadFile(c.TLSCA)
+		if err != nil {
+			return o, err
+		}
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(text) {
+			return o, fmt.Errorf("%s holds no certificate in PEM", c.TLSCA)
+		}
+		o.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return o, nil
+}
+
+// sourceOptions translates a source. http.max_body bounds what a push may send, whatever its own limit says.
+func sourceOptions(c *config.Source, dir string, maxBody int64) sourceSettings {
+	s := sourceSettings{name: c.Name, kind: c.Type, enabled: c.Enabled}
+	common := live.Options{Name: c.Name, Dir: filepath.Join(dir, c.Name), Accounts: c.Accounts, Regions: c.Regions, Workers: c.Workers}
+	switch c.Type {
+	case config.SourceSQS:
+		aws := awsOptions(c.AWS, c.AWS.Endpoint, c.Workers)
+		buckets := aws
+		buckets.EndpointURL = c.AWS.S3Endpoint
+		wait := c.Wait
+		if wait == 0 {
+			wait = -1
+		}
+		s.sqs = &sqs.Options{Options: common, QueueURL: c.Queue, AWS: aws, S3: buckets, Wait: wait, Visibility: c.Visibility, MaxReceives: c.MaxReceives}
+	case config.SourceS3:
+		s.poll = &poll.Options{Options: common, Bucket: c.Bucket, Prefix: c.Prefix, S3: awsOptions(c.AWS, c.AWS.Endpoint, c.Workers),
+			Interval: c.Interval, Lookback: orForever(c.Lookback)}
+	case config.SourceFolder:
+		settle := c.Settle
+		if settle == 0 {
+			settle = -1
+		}
+		s.watch = &watch.Options{Options: common, Path: c.Path, Interval: c.Interval, Settle: settle, Archives: archive.Limits{}}
+	case config.SourcePush:
+		common.Workers = 0 // one for each processor: requests wait for the journal without one
+		s.push = &push.Options{Options: common, MaxBody: min(c.MaxBody, maxBody), Format: push.Format(c.Format)}
+	}
+	return s
+}
+
+func awsOptions(a config.AWS, endpoint string, parallel int) s3.Options {
+	return s3.Options{Profile: a.Profile, Region: a.Region, EndpointURL: endpoint, RoleARN: a.RoleARN, ExternalID: a.ExternalID,
+		AccessKeyID: a.AccessKeyID, SecretKey: a.SecretKey.Reveal(), SessionToken: a.SessionToken.Reveal(), Anonymous: a.Anonymous, Parallel: parallel}
+}
+
+// blame says which setting an error comes from, and where its value does.
+func blame(l *config.Loaded, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var known *config.Error
+	if errors.As(err, &known) {
+		return err
+	}
+	for _, e := range l.Effective() {
+		if e.Key != key {
+			continue
+		}
+		from := string(e.Origin.Kind)
+		switch e.Origin.Kind {
+		case config.FromFlag:
+			from = e.Origin.Where
+		case config.FromEnv:
+			from = "variable " + e.Origin.Where
+		case config.FromFile:
+			from = e.Origin.Where
+		}
+		return fmt.Errorf("%s (%s): %w", key, from, err)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}

@@ -1,0 +1,137 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"spoor/internal/app"
+	"spoor/internal/config"
+	"spoor/internal/safetext"
+)
+
+func (e *env) serve() *cobra.Command {
+	var f configFlags
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the service: take events in, keep them, answer over HTTP",
+		Long: `Serve runs until it is interrupted. Without any configuration it answers to its own machine alone, on 127.0.0.1:8484, and
+keeps everything in ./spoor-data. The first start prints root's token, this one time, and commands to try.
+
+  spoor serve
+  spoor serve --data /var/lib/spoor --listen 127.0.0.1:9000
+  spoor serve --config spoor.yaml                 spoor config example prints one, with every setting
+  spoor serve --set store.retention.data=90d      any setting
+
+An interrupt or SIGTERM stops it in order, within shutdown_timeout; a second one ends it at once, and so may kill -9:
+what was accepted is durable. SIGHUP reads the configuration again; what is wrong with it is told, and changes nothing.
+
+Exit status:
+  0  stopped in order
+  2  wrong usage, or a configuration that is not valid
+  4  it could not start, a part of it failed, or something was cut off when it stopped`,
+		Args: noArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return e.runServe(c.Context(), &f) },
+	}
+	f.add(c)
+	return c
+}
+
+func (e *env) runServe(ctx context.Context, f *configFlags) (err error) {
+	first := true
+	load := func() (*config.Loaded, error) {
+		l, err := f.read(e)
+		if err == nil && first && l.Config.Memory > 0 {
+			debug.SetMemoryLimit(l.Config.Memory)
+		}
+		first = false
+		return l, err
+	}
+	a, err := app.Open(ctx, app.Options{Load: load, Version: version, Commit: commit, LogTo: e.stderr})
+	if err != nil {
+		var bad *config.Error
+		if ctx.Err() != nil {
+			return nil // it was interrupted before it had started
+		}
+		if errors.As(err, &bad) {
+			err = usageError{err}
+		}
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	secret, made, err := a.FirstCredential()
+	if err != nil {
+		return fmt.Errorf("make root's first token: %w", err)
+	}
+	if err := e.welcome(a, secret, made); err != nil {
+		return err
+	}
+
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	done := make(chan struct{})
+	var reloads sync.WaitGroup
+	reloads.Go(func() {
+		for {
+			select {
+			case <-hup:
+				_, _ = a.Reload(ctx) // the log tells
+			case <-done:
+				return
+			}
+		}
+	})
+	err = a.Run(ctx)
+	signal.Stop(hup)
+	close(done)
+	reloads.Wait()
+	if err == nil {
+		fmt.Fprintln(e.stderr, "spoor: stopping; a second interrupt ends at once")
+	}
+	return err
+}
+
+// welcome tells how to reach the server, and the first time what to do with it.
+func (e *env) welcome(a *app.App, secret string, made bool) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Spoor %s serves on %s and keeps everything in %s.\n", version, a.URL(), safetext.Terminal(a.Folder(), 300))
+	if !made {
+		fmt.Fprintf(&b, "Another token for root, with the service stopped: spoor iam token create root --data %s\n", shellQuote(a.Folder()))
+	} else {
+		fmt.Fprintf(&b, "\nThe token of root, which is shown this one time:\n\n  %s\n\nTry, in another terminal:\n\n", secret)
+		for _, line := range e.tryThese(a, secret) {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
+		b.WriteString("\n")
+	}
+	_, err := io.WriteString(e.stdout, b.String())
+	return err
+}
+
+// tryThese are commands that work when they are pasted into a shell.
+func (e *env) tryThese(a *app.App, secret string) []string {
+	url := a.URL()
+	return []string{
+		"export SPOOR_TOKEN=" + secret,
+		fmt.Sprintf(`curl -sS -H "Authorization: Bearer $SPOOR_TOKEN" -d '%s' %s/api/v1/events`,
+			`{"eventVersion":"1.11","eventID":"6b1c1d7e-0000-4000-8000-000000000001","eventTime":"2026-01-01T00:00:00Z","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","awsRegion":"us-east-1","userIdentity":{"type":"Root"}}`, url),
+		fmt.Sprintf(`curl -sS -H "Authorization: Bearer $SPOOR_TOKEN" %s/metrics`, url),
+	}
+}
+
+// shellQuote writes text as one word of a shell.
+func shellQuote(s string) string {
+	if s != "" && strings.Trim(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-:=@%+,") == "" {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
