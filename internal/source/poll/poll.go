@@ -406,6 +406,7 @@ func (s *Source) Replay(ctx context.Context, letter string) error {
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", letter, err)
 	}
+	r.Note(live.Replayed)
 	s.Settle(r, nil, nil)
 	return s.Discard(letter)
 }

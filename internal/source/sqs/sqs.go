@@ -438,6 +438,12 @@ func (s *Source) Replay(ctx context.Context, id string) error {
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", id, err)
 	}
+	for _, r := range readings {
+		if r.read != nil {
+			r.read.Note(live.Replayed)
+			break
+		}
+	}
 	s.settle(readings)
 	return s.Discard(id)
 }

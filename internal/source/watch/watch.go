@@ -443,6 +443,7 @@ func (s *Source) Replay(ctx context.Context, letter string) error {
 	if err != nil {
 		return fmt.Errorf("replay %s: %w", letter, err)
 	}
+	got.Note(live.Replayed)
 	s.Settle(got, nil, nil)
 	return s.Discard(letter)
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"spoor/internal/journal"
+	"spoor/internal/ledger"
 	"spoor/internal/source/live"
 	"spoor/internal/source/live/livetest"
 )
@@ -213,6 +214,9 @@ func TestBroken(t *testing.T) {
 		f.after(20*time.Second, "a b")
 		if err := f.src.Replay(t.Context(), letters[0].ID); err != nil || f.src.Stats().DeadLetters != 0 {
 			t.Errorf("replay: %v", err)
+		}
+		if r, err := f.src.Ledger(time.Time{}); err != nil || len(r.Notes) != 1 || r.Notes[0] != (ledger.ReasonCount{Reason: live.Replayed, Count: 1}) {
+			t.Errorf("notes %+v, %v", r.Notes, err)
 		}
 	})
 }
