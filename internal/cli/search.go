@@ -19,6 +19,7 @@ import (
 	"spoor/internal/intake"
 	"spoor/internal/ledger"
 	"spoor/internal/safetext"
+	"spoor/internal/search"
 )
 
 // sortedBytes is how many bytes of matching events are held back to be shown in order.
@@ -146,12 +147,12 @@ type found struct {
 
 type searchWorker struct {
 	s *searcher
-	q *query
+	q *search.Query
 }
 
 // Event implements [intake.Worker].
 func (w *searchWorker) Event(e *event.Event) error {
-	if !w.q.match(e) {
+	if !w.q.Match(e) {
 		return nil
 	}
 	f := found{at: e.Time, id: strings.Clone(e.ID())}
