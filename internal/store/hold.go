@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"regexp"
 	"slices"
 	"time"
@@ -71,13 +72,13 @@ func (s *Store) tagHolds(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	have := map[string]bool{}
+	have := map[string]int64{} // snapshots
 	for _, t := range tags {
-		have[t.Name] = true
+		have[t.Name] = t.Snapshot
 	}
 	for _, h := range s.st.Load().Holds {
 		name := holdPrefix + h.Name
-		if have[name] {
+		if _, ok := have[name]; ok {
 			delete(have, name)
 			continue
 		}
@@ -92,12 +93,27 @@ func (s *Store) tagHolds(ctx context.Context) error {
 	}
 	for name := range have {
 		if len(name) > len(holdPrefix) && name[:len(holdPrefix)] == holdPrefix {
-			if err := s.table.Untag(ctx, name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := s.untag(ctx, name, have[name]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("release hold: %w", err)
 			}
 		}
 	}
 	return nil
+}
+
+// untag takes away the tag of a snapshot. Until then it can be planned by it.
+func (s *Store) untag(ctx context.Context, name string, snapshot int64) error {
+	leave := func(mark uint64) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if snapshot != s.table.Snapshot() {
+			s.left[snapshot] = mark
+		}
+	}
+	leave(math.MaxUint64)
+	err := s.table.Untag(ctx, name)
+	leave(s.leases.mark())
+	return err
 }
 
 // Release ends a hold.

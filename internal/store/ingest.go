@@ -272,7 +272,7 @@ func (in *ingestion) commit(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := in.seen.committed(in.s.dir, files); err != nil {
+	if err := in.seen.committed(); err != nil {
 		return fmt.Errorf("the events are in the store, but: %w", err)
 	}
 	in.res.Commits++

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,9 +29,7 @@ const rewriteRows = 1_000_000
 // merge writes the rows of files, which lie in one day, into new files in the order of the rows, those rows only for
 // which keep is true; a nil keep keeps all. The files are not committed. It holds a few batches of rows in memory.
 func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.Event) bool) (segs []segment.Segment, err error) {
-	slices.SortFunc(files, func(a, b table.File) int {
-		return cmp.Or(a.MinTime.Compare(b.MinTime), strings.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(files, byStart)
 	out := segment.NewStream(segment.Options{Dir: s.dir, MaxRows: rewriteRows})
 	var open rowHeap
 	defer func() {
@@ -91,6 +90,10 @@ func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.
 		}
 	}
 	return out.Close(ctx)
+}
+
+func byStart(a, b table.File) int {
+	return cmp.Or(a.MinTime.Compare(b.MinTime), strings.Compare(a.Name, b.Name))
 }
 
 // unchanged holds a data file against its checksum: what changed must not be written anew as if it were what arrived.
@@ -208,6 +211,10 @@ type CompactOptions struct {
 	Closed time.Duration
 	// TargetBytes is how large a data file is that needs no company; 128 MiB by default.
 	TargetBytes int64
+	// Often says that this is done again and again: then hours that are over are compacted in days that are not, and a
+	// file is written anew only with others that together are half as large as it, so that late events do not have their
+	// day written anew each time.
+	Often bool
 	// Progress, when set, is told each day that was compacted.
 	Progress func(DayCompacted)
 }
@@ -228,11 +235,16 @@ type CompactResult struct {
 	Days    []DayCompacted `json:"days"`
 	Rows    int64          `json:"rows"`
 	Damaged []Damage       `json:"damaged"` // files that could not be read: their days are as they were
+	Redone  int            `json:"redone"`  // how often a day was begun anew, as other changes took away files of it
 	Seconds float64        `json:"seconds"`
 }
 
+// redos is how often a change of a day is begun anew when other changes were faster, before it is left to the next time.
+const redos = 5
+
 // Compact merges small files of days that are over into large ones, a day a commit. The files that were merged stay
-// until [Store.Expire]. A damaged file stays, and its day is left alone.
+// until [Store.Expire]. A damaged file stays, and its day is left alone. Other changes of the store go on beside it: a day
+// of which they took away files is begun anew.
 func (s *Store) Compact(ctx context.Context, opts CompactOptions) (*CompactResult, error) {
 	if err := s.writable(); err != nil {
 		return nil, err
@@ -248,52 +260,152 @@ func (s *Store) Compact(ctx context.Context, opts CompactOptions) (*CompactResul
 	if err != nil {
 		return nil, fmt.Errorf("compact: %w", err)
 	}
-	days := map[string][]table.File{}
-	for _, f := range plan.Files {
-		if opts.Closed >= 0 && !f.Day.Add(24*time.Hour+opts.Closed).Before(began) {
-			continue
-		}
-		if f.Bytes < opts.TargetBytes/2 {
-			days[dayName(f)] = append(days[dayName(f)], f)
-		}
-	}
-	names := make([]string, 0, len(days))
-	for name, files := range days {
-		if len(files) > 1 {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
 	res := &CompactResult{Days: []DayCompacted{}, Damaged: []Damage{}}
-	for _, name := range names {
-		done, err := s.compactDay(ctx, name, days[name])
-		var bad *fileError
-		switch {
-		case errors.As(err, &bad) && ctx.Err() == nil:
-			res.Damaged = append(res.Damaged, Damage{File: bad.file.Name, Day: name, Rows: bad.file.Rows, What: bad.err.Error()})
-			s.opts.Log.Warn("store: a day was not compacted", "day", name, "error", err)
+	defer func() { res.Seconds = s.opts.Now().Sub(began).Seconds() }()
+	for _, day := range byDay(plan.Files) {
+		if len(opts.groups(day, began)) == 0 {
 			continue
-		case err != nil:
-			return res, fmt.Errorf("compact %s: %w", name, err)
 		}
-		res.Days = append(res.Days, done)
-		res.Rows += done.Rows
-		if opts.Progress != nil {
-			opts.Progress(done)
+		for try := 1; ; try++ {
+			done, err := s.compactDay(ctx, opts, day[0].Day, began)
+			var bad *fileError
+			switch {
+			case errors.As(err, &bad) && ctx.Err() == nil:
+				res.Damaged = append(res.Damaged, Damage{File: bad.file.Name, Day: done.Day, Rows: bad.file.Rows, What: bad.err.Error()})
+				s.opts.Log.Warn("store: a day was not compacted", "day", done.Day, "error", err)
+			case errors.Is(err, table.ErrConflict) && try < redos:
+				res.Redone++
+				s.opts.Log.Debug("store: a day is compacted anew, as files of it were replaced meanwhile", "day", done.Day)
+				continue
+			case err != nil:
+				return res, fmt.Errorf("compact %s: %w", done.Day, err)
+			case done.FilesBefore > 0:
+				res.Days = append(res.Days, done)
+				res.Rows += done.Rows
+				if opts.Progress != nil {
+					opts.Progress(done)
+				}
+			}
+			break
 		}
 	}
-	res.Seconds = s.opts.Now().Sub(began).Seconds()
 	return res, nil
 }
 
-// compactDay merges files, in several rounds when too many of them overlap in time.
-func (s *Store) compactDay(ctx context.Context, day string, files []table.File) (DayCompacted, error) {
-	began := s.opts.Now()
-	done := DayCompacted{Day: day, FilesBefore: len(files)}
+// byDay gives files by their day, the oldest day first; those of events without a time come first.
+func byDay(files []table.File) [][]table.File {
+	days := map[time.Time][]table.File{}
 	for _, f := range files {
-		done.BytesBefore += f.Bytes
-		done.Rows += f.Rows
+		days[f.Day] = append(days[f.Day], f)
 	}
+	out := make([][]table.File, 0, len(days))
+	for _, day := range slices.SortedFunc(maps.Keys(days), time.Time.Compare) {
+		out = append(out, days[day])
+	}
+	return out
+}
+
+// filesOfDay gives the files that the table has of a day now, and a lease of them.
+func (s *Store) filesOfDay(ctx context.Context, day time.Time) (files []table.File, release func(), _ error) {
+	f := table.Filter{Since: day, Until: day.Add(24 * time.Hour)}
+	if day.IsZero() {
+		f = table.Filter{}
+	}
+	plan, release, err := s.pin(ctx, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	return slices.DeleteFunc(plan.Files, func(f table.File) bool { return !f.Day.Equal(day) }), release, nil
+}
+
+// groups gives the files of a day that are to be merged, those of each group into one.
+func (o *CompactOptions) groups(day []table.File, now time.Time) (out [][]table.File) {
+	small := slices.DeleteFunc(slices.Clone(day), func(f table.File) bool { return f.Bytes >= o.TargetBytes/2 || f.Rows >= rewriteRows/2 })
+	closed := o.Closed < 0 || day[0].Day.Add(24*time.Hour+o.Closed).Before(now)
+	switch {
+	case closed && !o.Often:
+		if len(small) > 1 {
+			out = append(out, small)
+		}
+	case closed:
+		if worth := worthwhile(small, 2); worth != nil {
+			out = append(out, worth)
+		}
+	case o.Often:
+		// What is flushed while an hour goes on has its last event in it.
+		hours := map[time.Time][]table.File{}
+		for _, f := range small {
+			if hour := f.MaxTime.Truncate(time.Hour); hour.Add(time.Hour + hourClosed).Before(now) {
+				hours[hour] = append(hours[hour], f)
+			}
+		}
+		for _, hour := range slices.SortedFunc(maps.Keys(hours), time.Time.Compare) {
+			if worth := worthwhile(hours[hour], hourFiles); worth != nil {
+				out = append(out, worth)
+			}
+		}
+	}
+	return out
+}
+
+const (
+	hourClosed = 15 * time.Minute // how long after its end an hour is left alone: CloudTrail delivers most events by then
+	hourFiles  = 4                // that an hour must have to be merged before its day is
+)
+
+// worthwhile gives the files that are worth being merged, at least so many: the largest of them is at most twice as large
+// as the others together.
+func worthwhile(files []table.File, least int) []table.File {
+	slices.SortFunc(files, func(a, b table.File) int {
+		return cmp.Or(cmp.Compare(a.Bytes, b.Bytes), strings.Compare(a.Name, b.Name))
+	})
+	var sum int64
+	n := 0
+	for i, f := range files {
+		if i > 0 && f.Bytes <= 2*sum {
+			n = i + 1
+		}
+		sum += f.Bytes
+	}
+	if n < least {
+		return nil
+	}
+	return files[:n]
+}
+
+// compactDay merges files of a day, in several rounds when too many of them overlap in time.
+func (s *Store) compactDay(ctx context.Context, opts CompactOptions, day, now time.Time) (DayCompacted, error) {
+	began := s.opts.Now()
+	done := DayCompacted{Day: dayName(table.File{Day: day})}
+	all, release, err := s.filesOfDay(ctx, day)
+	if err != nil {
+		return done, err
+	}
+	defer release()
+	if len(all) == 0 {
+		return done, nil
+	}
+	for _, files := range opts.groups(all, now) {
+		done.FilesBefore += len(files)
+		for _, f := range files {
+			done.BytesBefore += f.Bytes
+			done.Rows += f.Rows
+		}
+		if files, err = s.mergeAll(ctx, files); err != nil {
+			return done, err
+		}
+		done.FilesAfter += len(files)
+		for _, f := range files {
+			done.BytesAfter += f.Bytes
+		}
+	}
+	done.Seconds = s.opts.Now().Sub(began).Seconds()
+	return done, nil
+}
+
+// mergeAll merges files of a day, with a commit for each merge of as many as can be read at once.
+func (s *Store) mergeAll(ctx context.Context, files []table.File) ([]table.File, error) {
+	files = slices.SortedFunc(slices.Values(files), byStart)
 	for {
 		var next []table.File
 		groups := [][]table.File{files}
@@ -307,7 +419,7 @@ func (s *Store) compactDay(ctx context.Context, day string, files []table.File) 
 			}
 			segs, err := s.replace(ctx, g, nil)
 			if err != nil {
-				return done, err
+				return nil, err
 			}
 			for _, seg := range segs {
 				next = append(next, s.file(seg))
@@ -315,15 +427,9 @@ func (s *Store) compactDay(ctx context.Context, day string, files []table.File) 
 		}
 		files = next
 		if len(groups) == 1 {
-			break
+			return files, nil
 		}
 	}
-	for _, f := range files {
-		done.BytesAfter += f.Bytes
-	}
-	done.FilesAfter = len(files)
-	done.Seconds = s.opts.Now().Sub(began).Seconds()
-	return done, nil
 }
 
 // file describes a segment as the table does.
@@ -339,26 +445,22 @@ func (s *Store) replace(ctx context.Context, files []table.File, keep func(*even
 		return nil, err
 	}
 	var before, after int64
-	old := make([]string, len(files))
-	for i, f := range files {
+	for _, f := range files {
 		before += f.Rows
-		old[i] = f.Name
 	}
-	add := make([]string, len(segs))
-	for i, g := range segs {
+	for _, g := range segs {
 		after += g.Rows
-		add[i] = g.Path
 	}
 	if keep == nil && before != after || after > before {
 		return nil, errors.Join(fmt.Errorf("%d events came out where %d went in", after, before), removeSegments(s.dir, segs))
 	}
-	_, err = s.commit(func(st *state) error {
+	_, err = s.exchange(ctx, files, segs, func(st *state) error {
 		if after == before {
 			return nil
 		}
 		st.remove(map[string]int64{dayName(files[0]): before - after})
 		return st.free(files[0].Day)
-	}, func(p table.Props) error { return s.table.Replace(ctx, old, add, p) })
+	})
 	if err != nil && !errors.Is(err, table.ErrUnknown) {
 		err = errors.Join(err, removeSegments(s.dir, segs))
 	}

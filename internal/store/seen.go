@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"slices"
+	"sync"
+	"time"
 
 	"spoor/internal/dedup"
 	"spoor/internal/event"
@@ -16,19 +18,38 @@ import (
 	"spoor/internal/store/table"
 )
 
-// seen knows the events of a store and those of the running ingestion.
+// seen knows the events of a store and those of the running ingestion. Commits tell it which files came and went.
 type seen struct {
 	*dedup.Set
+	s       *Store
 	earlier *dedup.Index
+
+	mu   sync.Mutex
+	gone map[string]bool // ids files that went before they were opened, while the index is being made; guarded by mu
 }
 
 // newSeen opens the ids of all data files. Ids that are missing or damaged are made again from the data file.
 func (s *Store) newSeen(ctx context.Context, tempDir string) (*seen, error) {
-	plan, err := s.table.Plan(ctx, table.Filter{})
-	if err != nil {
-		return nil, err
-	}
 	x := dedup.NewIndex()
+	sn := &seen{s: s, earlier: x, gone: map[string]bool{}}
+	s.mu.Lock()
+	s.seen[sn] = true
+	s.mu.Unlock()
+	sn.Set = dedup.New(dedup.Options{Dir: tempDir, Earlier: x.Find})
+	if err := sn.open(ctx); err != nil {
+		return nil, errors.Join(err, sn.close())
+	}
+	return sn, nil
+}
+
+// open makes the events of all data files known.
+func (sn *seen) open(ctx context.Context) error {
+	s := sn.s
+	plan, release, err := s.pin(ctx, table.Filter{})
+	if err != nil {
+		return err
+	}
+	defer release()
 	for _, f := range plan.Files {
 		name := idsPath(s.dir, f.Name)
 		err := s.ensureIDs(ctx, f, name)
@@ -39,30 +60,55 @@ func (s *Store) newSeen(ctx context.Context, tempDir string) (*seen, error) {
 			continue
 		}
 		if err != nil {
-			return nil, errors.Join(err, x.Close())
+			return err
 		}
-		if f.MinTime.IsZero() {
-			x.Add(name, 0, 0)
-		} else {
-			x.Add(name, f.MinTime.UnixNano(), f.MaxTime.UnixNano())
+		sn.mu.Lock()
+		if !sn.gone[name] {
+			sn.add(name, f.MinTime, f.MaxTime)
+		}
+		sn.mu.Unlock()
+	}
+	sn.mu.Lock()
+	defer sn.mu.Unlock()
+	sn.gone = nil
+	return nil
+}
+
+func (sn *seen) add(ids string, from, to time.Time) {
+	var first, last int64
+	if !from.IsZero() {
+		first, last = from.UnixNano(), to.UnixNano()
+	}
+	sn.earlier.Add(ids, first, last)
+}
+
+// exchanged makes the events of files known that a commit added, before those of files are forgotten that it took away.
+func (sn *seen) exchanged(old []string, add []segment.Segment) {
+	for _, f := range add {
+		sn.add(idsPath(sn.s.dir, f.Path), f.MinTime, f.MaxTime)
+	}
+	sn.mu.Lock()
+	defer sn.mu.Unlock()
+	for _, name := range old {
+		ids := idsPath(sn.s.dir, name)
+		if sn.gone != nil {
+			sn.gone[ids] = true
+		}
+		if err := sn.earlier.Remove(ids); err != nil {
+			sn.s.opts.Log.Warn("store: a file of event ids was not closed", "file", ids, "error", err)
 		}
 	}
-	return &seen{dedup.New(dedup.Options{Dir: tempDir, Earlier: x.Find}), x}, nil
 }
 
 // committed says that everything that was seen lies in files of the store now. It must not be offered events meanwhile.
-func (s *seen) committed(dir string, files []segment.Segment) error {
-	for _, f := range files {
-		var first, last int64
-		if !f.MinTime.IsZero() {
-			first, last = f.MinTime.UnixNano(), f.MaxTime.UnixNano()
-		}
-		s.earlier.Add(idsPath(dir, f.Path), first, last)
-	}
-	return s.Reset()
-}
+func (sn *seen) committed() error { return sn.Reset() }
 
-func (s *seen) close() error { return errors.Join(s.Set.Close(), s.earlier.Close()) }
+func (sn *seen) close() error {
+	sn.s.mu.Lock()
+	delete(sn.s.seen, sn)
+	sn.s.mu.Unlock()
+	return errors.Join(sn.Set.Close(), sn.earlier.Close())
+}
 
 // ensureIDs looks whether an ids file can be opened and fits, and makes it again if not.
 func (s *Store) ensureIDs(ctx context.Context, f table.File, name string) error {

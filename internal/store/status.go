@@ -71,6 +71,7 @@ type Damage struct {
 
 // Status looks at the store; columns adds what each column takes, which reads the end of every data file.
 func (s *Store) Status(ctx context.Context, columns bool) (*Status, error) {
+	defer s.leases.take(s.opts.Now())()
 	plan, st, err := s.view(ctx, table.Filter{})
 	if err != nil {
 		return nil, fmt.Errorf("status of the store: %w", err)

@@ -40,6 +40,7 @@ type Store struct {
 	table  *table.Table
 	lock   *durable.Lock // nil when read-only
 	leases leases        // of plans in this process
+	counts classCounts
 
 	// st is the state of the current version, when writing. What it points to never changes.
 	st atomic.Pointer[state]
@@ -47,6 +48,8 @@ type Store struct {
 	// mu makes commits happen one after the other. It is held for no longer than one takes.
 	mu      sync.Mutex
 	retired map[string]time.Time // files of the state by when a commit replaced them, until they are removed; guarded by mu
+	left    map[int64]uint64     // snapshots that this process replaced, by the mark of leases of then; guarded by mu
+	seen    map[*seen]bool       // that are told of each commit; guarded by mu
 
 	// laying is held shared while files of the state lie there that no commit names yet, and alone while files are removed
 	// that none names any more. It is taken before mu.
@@ -119,7 +122,7 @@ func layOut(ctx context.Context, dir string, opts Options) error {
 
 // Open opens the store in dir. Opening for writing takes the lock and removes what a writer that was killed left behind.
 func Open(ctx context.Context, dir string, opts Options) (_ *Store, err error) {
-	s := &Store{opts: opts, retired: map[string]time.Time{}}
+	s := &Store{opts: opts, retired: map[string]time.Time{}, left: map[int64]uint64{}, seen: map[*seen]bool{}}
 	if s.opts.Now == nil {
 		s.opts.Now = time.Now
 	}
@@ -230,6 +233,15 @@ func (s *Store) view(ctx context.Context, f table.Filter) (table.Plan, *state, e
 func (s *Store) commit(mutate func(*state) error, publish func(table.Props) error) (*state, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.commitLocked(mutate, publish)
+}
+
+func (s *Store) commitLocked(mutate func(*state) error, publish func(table.Props) error) (*state, error) {
+	defer func(snapshot int64) {
+		if snapshot != s.table.Snapshot() {
+			s.left[snapshot] = s.leases.mark()
+		}
+	}(s.table.Snapshot())
 	was := s.st.Load()
 	st := was.clone()
 	if err := mutate(st); err != nil {
@@ -278,11 +290,48 @@ func (s *Store) retire(st *state, files []string) {
 
 // append commits new data files with the change of the state that counts them.
 func (s *Store) append(ctx context.Context, files []segment.Segment, mutate func(*state) error) (*state, error) {
-	names := make([]string, len(files))
-	for i, f := range files {
-		names[i] = f.Path
+	return s.exchange(ctx, nil, files, mutate)
+}
+
+// exchange commits new data files in the place of old ones, with the change of the state that goes with it. It fails with
+// [table.ErrConflict] when one of the old ones is not in the table any more.
+func (s *Store) exchange(ctx context.Context, old []table.File, add []segment.Segment, mutate func(*state) error) (*state, error) {
+	oldNames, addNames := make([]string, len(old)), make([]string, len(add))
+	for i, f := range old {
+		oldNames[i] = f.Name
 	}
-	return s.commit(mutate, func(p table.Props) error { return s.table.Append(ctx, names, p) })
+	for i, f := range add {
+		addNames[i] = f.Path
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st, err := s.commitLocked(mutate, func(p table.Props) error { return s.table.Replace(ctx, oldNames, addNames, p) })
+	if err != nil {
+		return nil, err
+	}
+	for sn := range s.seen {
+		sn.exchanged(oldNames, add)
+	}
+	return st, nil
+}
+
+// leased reports whether a plan of this process may be of a snapshot that was replaced.
+func (s *Store) leased(snapshot int64) bool {
+	s.mu.Lock()
+	mark, ok := s.left[snapshot]
+	s.mu.Unlock()
+	return ok && s.leases.before(mark)
+}
+
+// pin is what the table has, leased.
+func (s *Store) pin(ctx context.Context, f table.Filter) (_ table.Plan, release func(), _ error) {
+	release = s.leases.take(s.opts.Now())
+	plan, err := s.table.Plan(ctx, f)
+	if err != nil {
+		release()
+		return table.Plan{}, nil, err
+	}
+	return plan, release, nil
 }
 
 // removeSegments removes files that are no part of the store.

@@ -409,6 +409,10 @@ func TestCompact(t *testing.T) {
 			if x, err := s.Expire(t.Context(), ExpireOptions{}); err != nil || x.Files != 0 {
 				t.Errorf("within the grace period: %+v %v", x, err)
 			}
+			if x, err := s.Expire(t.Context(), ExpireOptions{Grace: -1}); err != nil || x.Files != 0 {
+				t.Errorf("expired while a plan had them: %+v %v", x, err)
+			}
+			plan.Release()
 			if x, err := s.Expire(t.Context(), ExpireOptions{Grace: -1}); err != nil || x.Files < len(plan.Files)-len(after.Files) {
 				t.Errorf("expired: %+v %v", x, err)
 			}

@@ -68,6 +68,7 @@ func (s *Store) Verify(ctx context.Context, opts VerifyOptions) (*Verification, 
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
+	defer s.leases.take(began)()
 	plan, st, err := s.view(ctx, table.Filter{})
 	if err != nil {
 		return nil, fmt.Errorf("verify: %w", err)

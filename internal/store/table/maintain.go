@@ -68,6 +68,7 @@ func (t *Table) references(ctx context.Context, s *state) (references, error) {
 // Expired is what an expiry did.
 type Expired struct {
 	Snapshots int
+	Gone      []int64 // their ids
 	// Files are the data files that were removed from disk. A crash in between leaves the others to
 	// [Table.RemoveOrphans].
 	Files []File
@@ -111,7 +112,7 @@ func (t *Table) expire(ctx context.Context, before time.Time, held func(int64) b
 	if err != nil {
 		return out, err
 	}
-	out.Snapshots = len(ids)
+	out.Snapshots, out.Gone = len(ids), ids
 	// Versions to come build on this one, and no file comes back into the table that left it.
 	after, err := t.references(ctx, next)
 	if err != nil {
