@@ -22,10 +22,25 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
+// Scope is what a query sees of the events.
+type Scope struct {
+	// Files are the Parquet segments that are asked, as planned; absolute paths, and they must stay until the rows of the
+	// query are closed. The first ones are read first.
+	Files []string
+	// Since and Until bound the event time of what is seen, Until not included; Accounts and Regions are the only ones seen.
+	// The zero values are no bounds. Events without a time are always seen.
+	Since, Until      time.Time
+	Accounts, Regions []string
+}
+
 // Options of an [Engine].
 type Options struct {
 	// Files are the Parquet segments that are asked, as planned; absolute paths, and they must stay while the engine is open.
 	Files []string
+	// Dirs are folders, by absolute paths, whose files a query can be told to ask by [QueryOptions.Scope], for an engine that
+	// outlives what files there are. No statement of a user can name a file; these folders are what the engine itself could
+	// reach.
+	Dirs []string
 	// Since and Until bound the event time of what is seen, Until not included; Accounts and Regions are the only ones seen.
 	// The zero values are no bounds. Events without a time are always seen.
 	Since, Until      time.Time
@@ -49,11 +64,16 @@ type Options struct {
 	writable  string // a file that this engine, which answers no user's statement, may write
 }
 
+func (o *Options) scope() Scope {
+	return Scope{Files: o.Files, Since: o.Since, Until: o.Until, Accounts: o.Accounts, Regions: o.Regions}
+}
+
 // Engine answers queries over a list of files. It is safe for concurrent use; Close ends it.
 type Engine struct {
 	opts    Options
 	db      *sql.DB
 	guard   guard
+	none    string // a file without events, for scopes without files
 	temp    string
 	damaged []Damage
 	tables  []table
@@ -130,7 +150,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 	for _, step := range []struct{ what, sql string }{
 		{"set its limits", e.limitsSQL()},
 		{"define its functions", macros},
-		{"lock it", lockSQL(opts.Files, opts.writable)},
+		{"lock it", e.noneSQL() + e.lockSQL()},
 	} {
 		if _, err = conn.ExecContext(ctx, step.sql); err != nil {
 			return nil, fmt.Errorf("start the query engine: %s: %w", step.what, err)
@@ -153,7 +173,7 @@ func (e *Engine) Check(ctx context.Context, sql string, params ...Param) (err er
 		return fmt.Errorf("ask the query engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	_, err = e.plan(ctx, conn, sql, params)
+	_, err = e.plan(ctx, conn, sql, QueryOptions{Params: params})
 	return err
 }
 
@@ -211,14 +231,14 @@ func tableNames(extra string) ([]table, error) {
 }
 
 // define makes the views that a parsed query names, as far as they are not there yet: each takes the engine milliseconds.
-func (e *Engine) define(ctx context.Context, conn *sql.Conn, names []string) error {
+func (e *Engine) define(ctx context.Context, conn *sql.Conn, names []string, files []string) error {
 	e.defining.Lock()
 	defer e.defining.Unlock()
-	for _, t := range e.tables {
+	for _, t := range append(e.tables[:len(e.tables):len(e.tables)], segmentsTable()) {
 		if !slices.Contains(names, t.key()) {
 			continue
 		}
-		todo := []table{{"main", segmentsView, segmentsView}, {"main", t.view, t.view}}
+		todo := []table{segmentsTable(), {"main", t.view, t.view}}
 		if t.schema != "" && t.schema != "main" || !strings.EqualFold(t.name, t.view) {
 			todo = append(todo, t)
 		}
@@ -227,13 +247,16 @@ func (e *Engine) define(ctx context.Context, conn *sql.Conn, names []string) err
 				continue
 			}
 			if _, err := conn.ExecContext(ctx, e.viewSQL(t)); err != nil {
-				return e.blame(ctx, conn, err)
+				return e.blame(ctx, conn, files, err)
 			}
 			e.defined[t.key()] = true
 		}
 	}
 	return nil
 }
+
+// segmentsTable is the files as they are.
+func segmentsTable() table { return table{"main", segmentsView, segmentsView} }
 
 // key is how a query names the table, in lower case.
 func (t table) key() string { return strings.ToLower(strings.TrimPrefix(t.schema+"."+t.name, ".")) }
@@ -247,7 +270,7 @@ func (e *Engine) viewSQL(t table) string {
 	switch {
 	case schema != "main" || !strings.EqualFold(t.name, t.view):
 	case t.view == segmentsView:
-		sql = segmentsSQL(e.opts.Files) + boundsSQL(e.opts)
+		sql = segmentsSQL(e.fixedEmpty()) + boundsSQL(e.fixedEmpty())
 	case t.view == eventsView:
 		sql = eventsSQL()
 	case t.view == athenaView:
@@ -264,16 +287,27 @@ func (e *Engine) viewSQL(t table) string {
 	return fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s; CREATE VIEW IF NOT EXISTS %[1]s.%s AS %s", quoteName(schema), quoteName(t.name), sql)
 }
 
+// fixedEmpty reports whether no query of the engine can ask a file.
+func (e *Engine) fixedEmpty() bool { return len(e.opts.Files) == 0 && len(e.opts.Dirs) == 0 }
+
+// noneSQL writes the file that is asked where a scope has no files: the engine must have one.
+func (e *Engine) noneSQL() string {
+	if len(e.opts.Dirs) == 0 {
+		return ""
+	}
+	e.none = filepath.Join(e.temp, "none.parquet")
+	return "COPY (SELECT 1 AS nothing WHERE false) TO " + quoteText(e.none) + " (FORMAT parquet);"
+}
+
 // lockSQL leaves nothing reachable but the files, and nothing to be set.
-func lockSQL(files []string, writable string) string {
-	paths := make([]string, len(files))
-	for i, f := range files {
-		paths[i] = quoteText(f)
+func (e *Engine) lockSQL() string {
+	paths := slices.Clone(e.opts.Files)
+	for _, p := range []string{e.opts.writable, e.none} {
+		if p != "" {
+			paths = append(paths, p)
+		}
 	}
-	if writable != "" {
-		paths = append(paths, quoteText(writable))
-	}
-	return fmt.Sprintf("SET allowed_paths=[%s]; SET enable_external_access=false; SET lock_configuration=true;", strings.Join(paths, ", "))
+	return fmt.Sprintf("SET allowed_paths=[%s]; SET allowed_directories=[%s]; SET enable_external_access=false; SET lock_configuration=true;", quotedList(paths), quotedList(e.opts.Dirs))
 }
 
 // checkParquet reports whether a file looks like a whole Parquet file.

@@ -80,7 +80,13 @@ func open(t testing.TB, opts Options) *Engine {
 // ask gives the rows of a query, cells joined by " | ", NULL as ∅.
 func ask(t testing.TB, e *Engine, sql string, params ...Param) ([]string, error) {
 	t.Helper()
-	rows, err := e.Query(t.Context(), sql, QueryOptions{Params: params})
+	return askScope(t, e, nil, sql, params...)
+}
+
+// askScope is ask of other files than the engine's own.
+func askScope(t testing.TB, e *Engine, scope *Scope, sql string, params ...Param) ([]string, error) {
+	t.Helper()
+	rows, err := e.Query(t.Context(), sql, QueryOptions{Params: params, Scope: scope})
 	if err != nil {
 		return nil, err
 	}

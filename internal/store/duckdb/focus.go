@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -41,6 +42,9 @@ const (
 	schemaVar = "spoor_schema" // what read_parquet wants to know of all columns: a constant is bound sooner than its text
 	keyVar    = "spoor_key"
 	regexVar  = "spoor_regex"
+
+	sinceVar, untilVar      = "spoor_since", "spoor_until"
+	accountsVar, regionsVar = "spoor_accounts", "spoor_regions"
 )
 
 // rawParts are the columns that the record is joined from.
@@ -60,9 +64,12 @@ func focusSQL() string {
 }
 
 // setFocus prepares a connection for a query. It must be done before each, since connections are used again.
-func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
-	if len(e.opts.Files) == 0 {
+func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, scope Scope, f focus) error {
+	if e.fixedEmpty() {
 		return nil
+	}
+	if len(scope.Files) == 0 {
+		scope.Files = []string{e.none}
 	}
 	if e.opts.unfocused {
 		f = focus{}
@@ -74,8 +81,26 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 			}
 			return quoteText(s)
 		}
-		_, err := conn.ExecContext(ctx, fmt.Sprintf("SET VARIABLE %s = [%s]; SET VARIABLE %s = %s; SET VARIABLE %s = %s",
-			filesVar, quotedList(files), keyVar, value(f.key), regexVar, value(f.regex)))
+		at := func(t time.Time) string {
+			if t.IsZero() {
+				return "NULL"
+			}
+			return "TIMESTAMPTZ " + quoteText(t.UTC().Format("2006-01-02 15:04:05.999999+00"))
+		}
+		list := func(texts []string) string {
+			if len(texts) == 0 {
+				return "NULL"
+			}
+			return "[" + quotedList(texts) + "]"
+		}
+		var b strings.Builder
+		for _, v := range [][2]string{
+			{filesVar, list(files)}, {keyVar, value(f.key)}, {regexVar, value(f.regex)}, {sinceVar, at(scope.Since)}, {untilVar, at(scope.Until)},
+			{accountsVar, list(scope.Accounts)}, {regionsVar, list(scope.Regions)},
+		} {
+			fmt.Fprintf(&b, "SET VARIABLE %s = %s;", v[0], v[1])
+		}
+		_, err := conn.ExecContext(ctx, b.String())
 		if err != nil {
 			return fmt.Errorf("prepare the query: %w", err)
 		}
@@ -90,21 +115,21 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 			return fmt.Errorf("prepare the query: %w", err)
 		}
 	}
-	if err := set(e.opts.Files); err != nil || f.values == nil && f.arn == "" || len(e.opts.Files) == 1 {
+	if err := set(scope.Files); err != nil || f.values == nil && f.arn == "" || len(scope.Files) == 1 {
 		return err
 	}
 	find := e.mayHave
 	if f.values != nil {
 		find = e.having
 	}
-	files, err := find(ctx, conn, f)
+	files, err := find(ctx, conn, scope.Files, f)
 	if err != nil {
 		return ctx.Err() // a file that cannot be read is the query's to report
 	}
 	if len(files) == 0 {
-		files = e.opts.Files[:1] // one must be asked
+		files = scope.Files[:1] // one must be asked
 	}
-	if len(files) == len(e.opts.Files) {
+	if len(files) == len(scope.Files) {
 		return nil
 	}
 	return set(files)
@@ -115,8 +140,7 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, f focus) error {
 const often = 4
 
 // mayHave gives the files that may have the ARN of a resource.
-func (e *Engine) mayHave(ctx context.Context, _ *sql.Conn, f focus) ([]string, error) {
-	all := e.opts.Files
+func (e *Engine) mayHave(ctx context.Context, _ *sql.Conn, all []string, f focus) ([]string, error) {
 	found := make([]int, len(all))
 	look := func(i int) error {
 		if err := ctx.Err(); err != nil {
@@ -150,7 +174,7 @@ func (e *Engine) mayHave(ctx context.Context, _ *sql.Conn, f focus) ([]string, e
 }
 
 // having gives the files that have one of the values.
-func (e *Engine) having(ctx context.Context, conn *sql.Conn, f focus) (files []string, err error) {
+func (e *Engine) having(ctx context.Context, conn *sql.Conn, _ []string, f focus) (files []string, err error) {
 	schema := schemaSQL(func(c segment.Column) bool { return strings.EqualFold(c.Name, f.column) })
 	rows, err := conn.QueryContext(ctx, fmt.Sprintf("SELECT DISTINCT filename FROM %s WHERE %s IN (%s)", readSQL(schema), f.column, quotedList(f.values)))
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"runtime"
 	"slices"
@@ -115,6 +116,18 @@ type QueryOptions struct {
 	Params []Param
 	// Limit is the most rows to give, 0 for all.
 	Limit int64
+	// Scope is what the query sees, in place of what the options of the engine say. Its files lie in [Options.Dirs].
+	Scope *Scope
+	// Own is for queries that the program itself wrote, with all texts in them quoted: they are DuckDB's SQL as it is, and may
+	// read [Segments] too. The rest of the sandbox is around them as around others.
+	Own bool
+}
+
+func (e *Engine) scopeOf(opts *QueryOptions) Scope {
+	if opts.Scope != nil {
+		return *opts.Scope
+	}
+	return e.opts.scope()
 }
 
 // Query asks sql. A query that may not be asked gives a [*RefusedError].
@@ -132,17 +145,18 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	}
 	release := done
 	done = func() error { return errors.Join(conn.Close(), release()) }
-	p, err := e.plan(ctx, conn, sql, opts.Params)
+	p, err := e.plan(ctx, conn, sql, opts)
 	if err != nil {
 		return nil, err
 	}
+	files := e.scopeOf(&opts).Files
 	stop := watchMemory(ctx, e.opts.Memory)
 	defer stop()
 	r := &Rows{Columns: p.columns, done: done, fail: fail}
 	ask := func(sql string) (*sqlRows, error) {
 		rows, err := conn.QueryContext(ctx, sql)
 		if err != nil {
-			return nil, e.blame(ctx, conn, err)
+			return nil, e.blame(ctx, conn, files, err)
 		}
 		return rows, nil
 	}
@@ -151,7 +165,7 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	} else {
 		// The driver takes a result into memory whole, uncounted. A table of the engine counts, and goes to disk where it must.
 		if _, err = conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS "+p.numbered(opts.Limit)); err != nil {
-			return nil, e.blame(ctx, conn, err)
+			return nil, e.blame(ctx, conn, files, err)
 		}
 		drop := func() error {
 			_, err := conn.ExecContext(context.WithoutCancel(ctx), "DROP TABLE "+resultTable)
@@ -239,13 +253,13 @@ func (e *Engine) explain(err error) error {
 }
 
 // blame finds the file that an error comes from, when it is one of reading files: not all such errors name it.
-func (e *Engine) blame(ctx context.Context, conn *sql.Conn, err error) error {
+func (e *Engine) blame(ctx context.Context, conn *sql.Conn, files []string, err error) error {
 	var de *duckdb.Error
 	// A conversion that fails is no damage: what was asked, or a file of another format, is at fault.
 	if !errors.As(err, &de) || ctx.Err() != nil || strings.HasPrefix(de.Msg, "Conversion Error") {
 		return err
 	}
-	for _, f := range e.opts.Files {
+	for _, f := range files {
 		if strings.Contains(de.Msg, f) {
 			return &FileError{File: f, Err: err}
 		}
@@ -254,7 +268,7 @@ func (e *Engine) blame(ctx context.Context, conn *sql.Conn, err error) error {
 		func(s string) bool { return strings.Contains(de.Msg, s) }) {
 		return err
 	}
-	for _, f := range e.opts.Files {
+	for _, f := range files {
 		rows, ferr := conn.QueryContext(ctx, "SELECT count(COLUMNS(*)) FROM read_parquet("+quoteText(f)+", hive_partitioning=false)")
 		if ferr == nil {
 			ferr = errors.Join(rows.Err(), rows.Close())
@@ -333,22 +347,29 @@ type plan struct {
 }
 
 // plan translates and checks a query, and finds the names of its columns.
-func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, params []Param) (*plan, error) {
+func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, opts QueryOptions) (*plan, error) {
+	scope, g := e.scopeOf(&opts), e.guard
+	p := &plan{}
+	if opts.Own {
+		g.tables = maps.Clone(g.tables)
+		g.tables[segmentsTable().key()] = true
+		p.sql = query
+		return p, e.check(ctx, conn, g, scope, p)
+	}
 	toks, err := lex(query)
 	if err != nil {
 		return nil, err
 	}
-	p := &plan{}
 	if toks, p.explain, err = e.statement(toks); err != nil {
 		return nil, err
 	}
-	t := &translation{toks: toks, params: params}
+	t := &translation{toks: toks, params: opts.Params}
 	for {
 		t.multi, p.columns = false, nil
 		if p.sql, err = t.all(); err != nil {
 			return nil, err
 		}
-		err = e.check(ctx, conn, p)
+		err = e.check(ctx, conn, g, scope, p)
 		if err == nil || !t.multi || t.maps || !strings.Contains(err.Error(), "UNNEST") {
 			return p, err
 		}
@@ -357,24 +378,24 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, params 
 }
 
 // check refuses what may not be asked, and finds the names of the columns.
-func (e *Engine) check(ctx context.Context, conn *sql.Conn, p *plan) error {
+func (e *Engine) check(ctx context.Context, conn *sql.Conn, g guard, scope Scope, p *plan) error {
 	var tree string
 	if err := conn.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql("+quoteText(p.sql)+") AS VARCHAR)").Scan(&tree); err != nil {
 		return fmt.Errorf("read the query: %w", err)
 	}
-	if err := e.guard.check([]byte(tree)); err != nil {
+	if err := g.check([]byte(tree)); err != nil {
 		return err
 	}
 	tables, f := focusOf([]byte(tree))
-	if !slices.ContainsFunc(e.tables, func(t table) bool {
+	if !slices.Equal(tables, []string{segmentsTable().key()}) && !slices.ContainsFunc(e.tables, func(t table) bool {
 		return slices.Equal(tables, []string{t.key()}) && (t.view == eventsView || t.view == athenaView || t.view == dataStoreView)
 	}) {
 		f = focus{} // the other tables are of more than single rows
 	}
-	if err := e.setFocus(ctx, conn, f); err != nil {
+	if err := e.setFocus(ctx, conn, scope, f); err != nil {
 		return err
 	}
-	if err := e.define(ctx, conn, tables); err != nil {
+	if err := e.define(ctx, conn, tables, scope.Files); err != nil {
 		return err
 	}
 	var names []string

@@ -77,33 +77,46 @@ func TestSandbox(t *testing.T) {
 		t.Fatal(err)
 	}
 	files := write(t, records)
-	e := open(t, Options{Files: files})
 	before := listing(t, dir)
-	for what, queries := range tricks {
-		t.Run(what, func(t *testing.T) {
-			for _, q := range queries {
-				q = strings.NewReplacer("SECRET", secret, "PLANNED", files[0], "DIR", dir).Replace(q)
-				got, err := ask(t, e, q)
-				if err == nil {
-					// A text that only looks like two statements is one.
-					if strings.HasPrefix(q, `SELECT '\'; DROP`) {
+	data := listing(t, filepath.Dir(files[0]))
+	for kind, engine := range map[string]struct {
+		opts  Options
+		scope *Scope
+	}{
+		"files":   {Options{Files: files}, nil},
+		"folders": {Options{Dirs: []string{filepath.Dir(filepath.Dir(files[0]))}}, &Scope{Files: files}},
+	} {
+		e := open(t, engine.opts)
+		for what, queries := range tricks {
+			t.Run(kind+" "+what, func(t *testing.T) {
+				for _, q := range queries {
+					q = strings.NewReplacer("SECRET", secret, "PLANNED", files[0], "DIR", dir).Replace(q)
+					got, err := askScope(t, e, engine.scope, q)
+					if err == nil {
+						// A text that only looks like two statements is one.
+						if strings.HasPrefix(q, `SELECT '\'; DROP`) {
+							continue
+						}
+						t.Errorf("%s\nwas answered: %.200q", q, got)
 						continue
 					}
-					t.Errorf("%s\nwas answered: %.200q", q, got)
-					continue
+					if strings.Contains(err.Error(), "hidden") {
+						t.Errorf("%s\ntold the content of a file: %v", q, err)
+					}
 				}
-				if strings.Contains(err.Error(), "hidden") {
-					t.Errorf("%s\ntold the content of a file: %v", q, err)
-				}
-			}
-		})
+			})
+		}
+		// The engine is as it was.
+		got, err := askScope(t, e, engine.scope, "SELECT count(*), CAST(max(eventTime) AS varchar) FROM events")
+		if err != nil || got[0] != "4 | 2026-01-07 12:00:00.000 UTC" {
+			t.Errorf("%s: after all that, got %q, %v", kind, got, err)
+		}
 	}
 	if after := listing(t, dir); !slices.Equal(before, after) {
 		t.Errorf("files were written: %v, before %v", after, before)
 	}
-	// The engine is as it was.
-	if got := must(t, e, "SELECT count(*), CAST(max(eventTime) AS varchar) FROM events"); got[0] != "4 | 2026-01-07 12:00:00.000 UTC" {
-		t.Errorf("after all that, got %q", got)
+	if after := listing(t, filepath.Dir(files[0])); !slices.Equal(data, after) {
+		t.Errorf("files were written among the data: %v, before %v", after, data)
 	}
 }
 
@@ -127,15 +140,18 @@ func TestLocked(t *testing.T) {
 	if err := os.WriteFile(secret, []byte("a\nhidden\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	e := open(t, Options{Files: write(t, records)})
-	for _, q := range []string{
-		`SELECT * FROM 'SECRET'`, `SELECT * FROM read_text('SECRET')`, `SELECT * FROM read_csv('SECRET')`, `SELECT * FROM glob('DIR/*')`, `COPY (SELECT 1) TO 'DIR/out.csv'`, `ATTACH 'DIR/a.db'`,
-		`EXPORT DATABASE 'DIR/out'`, `INSTALL httpfs`, `LOAD httpfs`, `SET memory_limit='100GB'`, `SET enable_external_access=true`, `SET allowed_directories=['/']`, `SET lock_configuration=false`, `RESET threads`,
-		`SELECT * FROM 'http://127.0.0.1:1/x.csv'`,
-	} {
-		q = strings.NewReplacer("SECRET", secret, "DIR", dir).Replace(q)
-		if _, err := e.db.ExecContext(t.Context(), q); err == nil {
-			t.Errorf("%s was done", q)
+	files := write(t, records)
+	for kind, opts := range map[string]Options{"files": {Files: files}, "folders": {Dirs: []string{filepath.Dir(filepath.Dir(files[0]))}}} {
+		e := open(t, opts)
+		for _, q := range []string{
+			`SELECT * FROM 'SECRET'`, `SELECT * FROM read_text('SECRET')`, `SELECT * FROM read_csv('SECRET')`, `SELECT * FROM glob('DIR/*')`, `COPY (SELECT 1) TO 'DIR/out.csv'`, `ATTACH 'DIR/a.db'`,
+			`EXPORT DATABASE 'DIR/out'`, `INSTALL httpfs`, `LOAD httpfs`, `SET memory_limit='100GB'`, `SET enable_external_access=true`, `SET allowed_directories=['/']`, `SET allowed_paths=['SECRET']`, `SET lock_configuration=false`, `RESET threads`,
+			`SELECT * FROM 'http://127.0.0.1:1/x.csv'`, `SELECT * FROM read_text('DATA/../../../../../../../../../../../..SECRET')`, `COPY (SELECT 1) TO 'DATA/../../out.csv'`, `COPY (SELECT 1) TO 'DATA-beside.csv'`,
+		} {
+			q = strings.NewReplacer("SECRET", secret, "DIR", dir, "DATA", filepath.Dir(filepath.Dir(files[0]))).Replace(q)
+			if _, err := e.db.ExecContext(t.Context(), q); err == nil {
+				t.Errorf("%s: %s was done", kind, q)
+			}
 		}
 	}
 	if got := listing(t, dir); !slices.Equal(got, []string{"secret.csv"}) {

@@ -3,7 +3,6 @@ package duckdb
 import (
 	"fmt"
 	"strings"
-	"time"
 
 	"spoor/internal/store/segment"
 )
@@ -13,9 +12,12 @@ const (
 	eventsView    = "events"
 	athenaView    = "cloudtrail_logs"
 	dataStoreView = "event_data_store"
-	// segmentsView is the files as they are, for the other views alone.
-	segmentsView = "spoor_segments"
+	segmentsView  = "spoor_segments"
 )
+
+// Segments is the files as they are, with the columns of package segment, for the other tables and for queries with
+// [QueryOptions.Own].
+const Segments = "main." + segmentsView
 
 // seenViews say when something was seen first and last, and how often, in what the store has. They are asked anew each time,
 // so that compaction, retention and reading again cannot make them wrong.
@@ -43,9 +45,10 @@ func Tables() []string {
 }
 
 // segmentsSQL is the relation of the files as they are, with every column of package segment whether they have it or not.
-func segmentsSQL(files []string) string {
+// With empty there are none.
+func segmentsSQL(empty bool) string {
 	cols := segment.Columns()
-	if len(files) == 0 {
+	if empty {
 		parts := make([]string, len(cols))
 		for i, c := range cols {
 			parts[i] = fmt.Sprintf("CAST(NULL AS %s) AS %s", c.DuckDB(), quoteName(c.Name))
@@ -72,34 +75,21 @@ func schemaSQL(wanted func(segment.Column) bool) string {
 	return "MAP {" + strings.Join(schema, ", ") + "}"
 }
 
-// boundsSQL is the condition that leaves out what Options bound, and what a query does not need.
-func boundsSQL(opts Options) string {
-	if len(opts.Files) == 0 {
+// boundsSQL is the condition that leaves out what the scope of a query bounds, and what the query does not need. Where a
+// variable is not set, the engine leaves its part out.
+func boundsSQL(empty bool) string {
+	if empty {
 		return ""
 	}
-	var parts []string
-	at := func(t time.Time) string {
-		return "TIMESTAMPTZ " + quoteText(t.UTC().Format("2006-01-02 15:04:05.999999+00"))
-	}
-	if !opts.Since.IsZero() {
-		parts = append(parts, "(eventTime >= "+at(opts.Since)+" OR eventTime IS NULL)")
-	}
-	if !opts.Until.IsZero() {
-		parts = append(parts, "(eventTime < "+at(opts.Until)+" OR eventTime IS NULL)")
-	}
-	in := func(column string, values []string) {
-		if len(values) == 0 {
-			return
-		}
-		texts := make([]string, len(values))
-		for i, v := range values {
-			texts[i] = quoteText(v)
-		}
-		parts = append(parts, column+" IN ("+strings.Join(texts, ", ")+")")
-	}
-	in("account", opts.Accounts)
-	in("awsRegion", opts.Regions)
-	return " WHERE " + strings.Join(append(parts, focusSQL()), " AND ")
+	at := func(name string) string { return "CAST(getvariable('" + name + "') AS TIMESTAMP WITH TIME ZONE)" }
+	list := func(name string) string { return "CAST(getvariable('" + name + "') AS VARCHAR[])" }
+	return " WHERE " + strings.Join([]string{
+		fmt.Sprintf("(%s IS NULL OR eventTime >= %[1]s OR eventTime IS NULL)", at(sinceVar)),
+		fmt.Sprintf("(%s IS NULL OR eventTime < %[1]s OR eventTime IS NULL)", at(untilVar)),
+		fmt.Sprintf("(%s IS NULL OR list_contains(%[1]s, account))", list(accountsVar)),
+		fmt.Sprintf("(%s IS NULL OR list_contains(%[1]s, awsRegion))", list(regionsVar)),
+		focusSQL(),
+	}, " AND ")
 }
 
 // eventsSQL is the view events: JSON columns as JSON, rawBytes only where needed, helpers at the end.

@@ -488,7 +488,7 @@ func (e *Engine) WriteParquet(ctx context.Context, sql, path string, opts QueryO
 		return 0, fmt.Errorf("ask the query engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	p, err := w.plan(ctx, conn, sql, opts.Params)
+	p, err := w.plan(ctx, conn, sql, opts)
 	if err != nil {
 		return 0, err
 	}
