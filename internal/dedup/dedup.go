@@ -68,8 +68,10 @@ func KeyOf(e *event.Event) Key {
 	if id == "" {
 		return hashed(e.Raw)
 	}
-	k, ok := guid(id)
-	if !ok {
+	var k Key
+	if hi, lo, ok := event.ParseGUID(id); ok {
+		k = spread(hi, lo)
+	} else {
 		k = hashed([]byte(id))
 	}
 	k.essence = essence(e.Name(), e.Source(), e.Time)
@@ -180,41 +182,6 @@ type Key struct {
 	hi      uint64 // not 0
 	lo      uint32
 	essence uint32
-}
-
-// guid reads a lower-case GUID in its 36-character form.
-func guid(s string) (Key, bool) {
-	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
-		return Key{}, false
-	}
-	a, bad1 := hexDigits(word(s, 0) | word(s, 4)<<32)
-	b, bad2 := hexDigits(word(s, 9) | word(s, 14)<<32)
-	c, bad3 := hexDigits(word(s, 19) | word(s, 24)<<32)
-	d, bad4 := hexDigits(word(s, 28) | word(s, 32)<<32)
-	if bad1|bad2|bad3|bad4 != 0 {
-		return Key{}, false
-	}
-	return spread(a<<32|b, c<<32|d), true
-}
-
-// word gives the four bytes of s at i.
-func word(s string, i int) uint64 {
-	return uint64(binary.LittleEndian.Uint32([]byte(s[i : i+4])))
-}
-
-// hexDigits gives the 32 bits that eight lower-case digits stand for, the first in the lowest byte of x. Not all are
-// digits if bad is not 0.
-func hexDigits(x uint64) (bits32, bad uint64) {
-	const each = 0x0101010101010101
-	letter := x >> 6 & each // 1 for a to f
-	low := x & (each * 0x0f)
-	bad = x&(each*0xf0) ^ each*0x30 ^ letter*0x50 // 3 before a decimal digit, 6 before a letter
-	bad |= (low + each*6 + letter*3) & (each * 0x10)
-	bad |= ^(low + each*0x0f) & (letter << 4)
-	v := bits.ReverseBytes64(low + letter*9)
-	v = (v | v>>4) & 0x00ff00ff00ff00ff
-	v = (v | v>>8) & 0x0000ffff0000ffff
-	return (v | v>>16) & 0xffffffff, bad
 }
 
 // spread makes made-up GUIDs with many equal digits use the whole table.

@@ -1,7 +1,6 @@
 package dedup
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -199,42 +198,6 @@ func TestKeyOf(t *testing.T) {
 		if got := KeyOf(ev(t, c.id, c.name)); got != c.want {
 			t.Errorf("%q %q: %#v", c.id, c.name, got)
 		}
-	}
-}
-
-// TestGUID compares with a plain reading, digit by digit.
-func TestGUID(t *testing.T) {
-	t.Parallel()
-	r := rand.New(rand.NewPCG(3, 4))
-	good := 0
-	for range 200_000 {
-		id := []byte(randomID(r))
-		if r.IntN(2) == 0 {
-			id[r.IntN(len(id))] = byte(r.Uint32())
-		}
-		var hi, lo uint64
-		ok := true
-		for i, c := range id {
-			d := bytes.IndexByte([]byte("0123456789abcdef"), c)
-			switch {
-			case i == 8 || i == 13 || i == 18 || i == 23:
-				ok = ok && c == '-'
-			case d < 0:
-				ok = false
-			default:
-				hi, lo = hi<<4|lo>>60, lo<<4|uint64(d)
-			}
-		}
-		got, gotOK := guid(string(id))
-		if gotOK != ok || ok && got != spread(hi, lo) {
-			t.Fatalf("%q: %v %v", id, got, gotOK)
-		}
-		if ok {
-			good++
-		}
-	}
-	if good < 100_000 {
-		t.Errorf("only %d were GUIDs", good)
 	}
 }
 

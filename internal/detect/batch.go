@@ -51,7 +51,7 @@ func (e *Engine) NewBatch(opt BatchOptions) *Batch {
 	if opt.RawLimit <= 0 {
 		opt.RawLimit = DefaultRawLimit
 	}
-	return &Batch{engine: e, opt: opt, spare: budget{limit: opt.Memory / 2}}
+	return &Batch{engine: e, opt: opt, spare: budget{limit: opt.Memory / 4 * 3}}
 }
 
 // Shard gives the events of one goroutine to a batch. It is not safe for concurrent use.
@@ -75,7 +75,7 @@ func (b *Batch) Shard() (*Shard, error) {
 	if len(b.shards) >= maxShards {
 		return nil, fmt.Errorf("start a shard: there are %d already", len(b.shards))
 	}
-	part := b.opt.Memory / int64(2*b.opt.Shards)
+	part := b.opt.Memory / int64(4*b.opt.Shards)
 	log := &payloadLog{shard: len(b.shards), limit: part, dir: b.opt.TempDir, spill: true}
 	s := &Shard{
 		worker: b.engine.NewWorker(),

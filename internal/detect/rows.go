@@ -1,8 +1,12 @@
 package detect
 
 import (
+	"bytes"
 	"encoding/binary"
+	"strings"
 	"sync/atomic"
+
+	"spoor/internal/event"
 )
 
 // row is what one event gives to one group of one correlation. It has a fixed size and no pointers, so that a great many
@@ -11,7 +15,7 @@ type row struct {
 	time    int64
 	record  handle
 	refs    uint64
-	id      textRef // of the event
+	id      textRef // of the event, see texts.addID
 	account uint32  // place in rows.values
 	group   uint32  // place in rows.groups
 	value   uint32  // 1 + place in rows.values, or in rows.lists when many is set; 0 for none
@@ -57,7 +61,7 @@ func (r *rows) at(i int) *row { return &r.chunks[i/rowChunk][i%rowChunk] }
 
 // add copies an occurrence.
 func (r *rows) add(o *occurrence) {
-	id, account := r.text(o.id), r.value(o.account)
+	id, account := r.id(o.id), r.value(o.account)
 	for i := range o.inputs {
 		in := &o.inputs[i]
 		if r.n == len(r.chunks)*rowChunk {
@@ -88,8 +92,17 @@ func (r *rows) add(o *occurrence) {
 }
 
 func (r *rows) text(s string) textRef {
-	r.used += int64(len(s)) + 1
-	return r.texts.add(s)
+	before := r.texts.size
+	ref := r.texts.add(s)
+	r.used += r.texts.size - before
+	return ref
+}
+
+func (r *rows) id(s string) textRef {
+	before := r.texts.size
+	ref := r.texts.addID(s)
+	r.used += r.texts.size - before
+	return ref
 }
 
 func (r *rows) group(corr int, key string) uint32 {
@@ -141,6 +154,7 @@ func (r *rows) reset() {
 type texts struct {
 	chunks [][]byte // those behind n are empty, to be used again
 	n      int
+	size   int64 // bytes in chunks
 }
 
 // textRef is a place in texts: chunk and offset.
@@ -153,7 +167,30 @@ const (
 )
 
 func (t *texts) add(s string) textRef {
-	need := binary.MaxVarintLen32 + len(s)
+	ref, c := t.room(binary.MaxVarintLen32 + len(s))
+	before := len(*c)
+	*c = appendText(*c, s)
+	t.size += int64(len(*c) - before)
+	return ref
+}
+
+// addID adds an id, for getID: a GUID takes half of its text. Empty texts are no ids.
+func (t *texts) addID(s string) textRef {
+	hi, lo, ok := event.ParseGUID(s)
+	if !ok {
+		return t.add(s)
+	}
+	ref, c := t.room(packedGUID)
+	*c = binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(append(*c, 0), hi), lo)
+	t.size += packedGUID
+	return ref
+}
+
+// packedGUID is the size of a GUID in a chunk: a zero, where a text has its length, and the number.
+const packedGUID = 17
+
+// room gives the place of the next text, and the chunk to append it to, which has room for it.
+func (t *texts) room(need int) (textRef, *[]byte) {
 	if t.n == 0 || cap(t.chunks[t.n-1])-len(t.chunks[t.n-1]) < need || len(t.chunks[t.n-1]) >= textChunk {
 		if t.n < len(t.chunks) && cap(t.chunks[t.n]) < need {
 			t.chunks[t.n] = make([]byte, 0, need)
@@ -164,23 +201,47 @@ func (t *texts) add(s string) textRef {
 		t.n++
 	}
 	c := &t.chunks[t.n-1]
-	ref := textRef(t.n-1)<<textOffset | textRef(len(*c))
-	*c = appendText(*c, s)
-	return ref
+	return textRef(t.n-1)<<textOffset | textRef(len(*c)), c
 }
 
 // get gives a text. It lies in its chunk, and is valid until reset.
 func (t *texts) get(ref textRef) string {
-	c := t.chunks[ref>>textOffset][ref%textChunk:]
+	c := t.at(ref)
 	n, w := binary.Uvarint(c)
 	return view(c[w : w+int(n)])
 }
+
+// getID gives an id, appended to b when it is not kept as a text.
+func (t *texts) getID(ref textRef, b []byte) (id string, _ []byte) {
+	c := t.at(ref)
+	if c[0] != 0 {
+		return t.get(ref), b
+	}
+	from := len(b)
+	b = event.AppendGUID(b, binary.BigEndian.Uint64(c[1:]), binary.BigEndian.Uint64(c[9:]))
+	return view(b[from:]), b
+}
+
+// compareIDs orders ids by their texts.
+func (t *texts) compareIDs(x, y textRef) int {
+	cx, cy := t.at(x), t.at(y)
+	if cx[0] == 0 && cy[0] == 0 {
+		return bytes.Compare(cx[:packedGUID], cy[:packedGUID])
+	}
+	var bx, by [event.GUIDLen]byte
+	a, _ := t.getID(x, bx[:0])
+	b, _ := t.getID(y, by[:0])
+	return strings.Compare(a, b)
+}
+
+// at gives what lies at a place, and what follows it.
+func (t *texts) at(ref textRef) []byte { return t.chunks[ref>>textOffset][ref%textChunk:] }
 
 func (t *texts) reset() {
 	for i := range t.chunks {
 		t.chunks[i] = t.chunks[i][:0]
 	}
-	t.n = 0
+	t.n, t.size = 0, 0
 }
 
 // budget is memory that several sorters share. Each tells what it holds; one that holds more than its part makes room when

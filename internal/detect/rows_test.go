@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"spoor/internal/event"
 )
 
 func TestTexts(t *testing.T) {
@@ -52,7 +54,11 @@ func TestSorter(t *testing.T) {
 		sorters := []*sorter{newSorter(b, t.TempDir()), newSorter(b, t.TempDir())}
 		var want []occurrence
 		for i := range 500 {
-			o := occurrence{time: int64(rng.IntN(100)), id: fmt.Sprint("id ", i), account: fmt.Sprint(rng.IntN(3)), failed: i%3 == 0, record: makeHandle(i%2, 0, i)}
+			id := fmt.Sprintf("%x id", rng.Uint32()) // its place is among the GUIDs
+			if rng.IntN(3) > 0 {
+				id = string(event.AppendGUID(nil, rng.Uint64(), rng.Uint64()))
+			}
+			o := occurrence{time: int64(rng.IntN(100)), id: id, account: fmt.Sprint(rng.IntN(3)), failed: i%3 == 0, record: makeHandle(i%2, 0, i)}
 			for corr := range rng.IntN(3) + 1 {
 				in := input{corr: corr, refs: 1 << rng.IntN(3), key: fmt.Sprint("key ", rng.IntN(9))}
 				for range rng.IntN(4) {

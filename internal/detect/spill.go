@@ -17,6 +17,8 @@ import (
 
 	"github.com/klauspost/compress/s2"
 	"golang.org/x/sync/errgroup"
+
+	"spoor/internal/event"
 )
 
 // occurrence is one event as correlations see it: what it matched, in which groups, with which values.
@@ -225,7 +227,7 @@ func (s *sorter) sort(keep []bool) {
 		}
 		// The rows of an event stay together, as its inputs were.
 		if x, y := r.at(int(a.row)).id, r.at(int(b.row)).id; x != y {
-			if c := strings.Compare(r.texts.get(x), r.texts.get(y)); c != 0 {
+			if c := r.texts.compareIDs(x, y); c != 0 {
 				return c
 			}
 		}
@@ -308,6 +310,7 @@ type memoryStream struct {
 	s    *sorter
 	at   int
 	strs []string // for lists of values, which are not used again
+	ids  []byte   // for ids, of which none is used again
 }
 
 func (m *memoryStream) next(o *occurrence) error {
@@ -316,7 +319,11 @@ func (m *memoryStream) next(o *occurrence) error {
 	}
 	r := &m.s.rows
 	first := r.at(int(m.s.order[m.at].row))
-	o.time, o.id, o.account, o.failed, o.record = first.time, r.texts.get(first.id), r.texts.get(r.values[first.account]), first.failed, first.record
+	if cap(m.ids)-len(m.ids) < event.GUIDLen {
+		m.ids = make([]byte, 0, 256*event.GUIDLen)
+	}
+	o.id, m.ids = r.texts.getID(first.id, m.ids)
+	o.time, o.account, o.failed, o.record = first.time, r.texts.get(r.values[first.account]), first.failed, first.record
 	o.inputs = o.inputs[:0]
 	for ; m.at < len(m.s.order); m.at++ {
 		one := r.at(int(m.s.order[m.at].row))
