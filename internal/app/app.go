@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +24,7 @@ import (
 	"spoor/internal/iam"
 	"spoor/internal/journal"
 	"spoor/internal/metrics"
+	"spoor/internal/sample"
 	"spoor/internal/source/live"
 )
 
@@ -31,8 +33,10 @@ type Options struct {
 	// Load reads the configuration: at the start, and again at each reload.
 	Load            func() (*config.Loaded, error)
 	Version, Commit string
-	LogTo           io.Writer        // nil: nothing is logged
-	Now             func() time.Time // nil for the system's clock
+	// Sample feeds the service with the logs of an organisation that does not exist: a week until now, and then as time passes.
+	Sample bool
+	LogTo  io.Writer        // nil: nothing is logged
+	Now    func() time.Time // nil for the system's clock
 }
 
 // App is a server that runs.
@@ -106,7 +110,11 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	for _, w := range l.Warnings {
 		a.log.Warn(w)
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openSources} {
+	if set.memory > 0 {
+		before := debug.SetMemoryLimit(set.memory)
+		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
+	}
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -137,7 +145,55 @@ func (a *App) read() (*config.Loaded, *settings, error) {
 		return nil, nil, err
 	}
 	set, err := settingsOf(l)
+	if err == nil && a.opts.Sample {
+		set.sources = append(set.sources, sourceOptions(&config.Source{Name: sampleSource, Type: config.SourceFolder, Enabled: true, Workers: 2,
+			Path: filepath.Join(sampleFolder(set), "AWSLogs"), Interval: time.Second}, set.dirs.sources, set.http.maxBody))
+	}
 	return l, set, err
+}
+
+// sampleSource is the source that reads the logs of Options.Sample.
+const sampleSource = "sample"
+
+func sampleFolder(s *settings) string { return filepath.Join(s.data, "sample") }
+
+// openSample begins to write the logs of Options.Sample.
+func (a *App) openSample(context.Context) error {
+	if !a.opts.Sample {
+		return nil
+	}
+	dir := sampleFolder(a.set.Load())
+	if err := durable.MkdirAll(filepath.Join(dir, "AWSLogs"), 0o700); err != nil {
+		return a.blame("data", err)
+	}
+	a.background("sample", func(ctx context.Context) error {
+		return sample.Live(ctx, sample.LiveOptions{Seed: 1, Out: dir, Now: a.opts.Now})
+	})
+	return nil
+}
+
+// background starts a part that runs until it is stopped. When it ends by itself, the server fails.
+func (a *App) background(name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() {
+		err := run(ctx)
+		if ctx.Err() == nil {
+			if err == nil {
+				err = errors.New("it ended by itself")
+			}
+			a.fail(fmt.Errorf("%s: %w", name, err))
+		}
+		done <- err
+	}()
+	a.started(name, func(context.Context) error {
+		cancel()
+		err := <-done
+		if errors.Is(err, context.Canceled) {
+			err = nil
+		}
+		return err
+	})
 }
 
 func (a *App) setState(s string) { a.state.Store(&s) }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +20,7 @@ import (
 
 func (e *env) serve() *cobra.Command {
 	var f configFlags
+	var sample bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service: take events in, keep them, answer over HTTP",
@@ -31,6 +31,7 @@ keeps everything in ./spoor-data. The first start prints root's token, this one 
   spoor serve --data /var/lib/spoor --listen 127.0.0.1:9000
   spoor serve --config spoor.yaml                 spoor config example prints one, with every setting
   spoor serve --set store.retention.data=90d      any setting
+  spoor serve --sample --data ./try               with logs to look at
 
 An interrupt or SIGTERM stops it in order, within shutdown_timeout; a second one ends it at once, and so may kill -9:
 what was accepted is durable. SIGHUP reads the configuration again; what is wrong with it is told, and changes nothing.
@@ -40,23 +41,16 @@ Exit status:
   2  wrong usage, or a configuration that is not valid
   4  it could not start, a part of it failed, or something was cut off when it stopped`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return e.runServe(c.Context(), &f) },
+		RunE: func(c *cobra.Command, _ []string) error { return e.runServe(c.Context(), &f, sample) },
 	}
 	f.add(c)
+	c.Flags().BoolVar(&sample, "sample", false, "feed it with the logs of an organisation that does not exist: a week until now, with an attack in it, and then as time passes")
 	return c
 }
 
-func (e *env) runServe(ctx context.Context, f *configFlags) (err error) {
-	first := true
-	load := func() (*config.Loaded, error) {
-		l, err := f.read(e)
-		if err == nil && first && l.Config.Memory > 0 {
-			debug.SetMemoryLimit(l.Config.Memory)
-		}
-		first = false
-		return l, err
-	}
-	a, err := app.Open(ctx, app.Options{Load: load, Version: version, Commit: commit, LogTo: e.stderr})
+func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err error) {
+	v := readVersion()
+	a, err := app.Open(ctx, app.Options{Load: func() (*config.Loaded, error) { return f.read(e) }, Version: v.Version, Commit: v.Commit, Sample: sample, LogTo: e.stderr})
 	if err != nil {
 		var bad *config.Error
 		if ctx.Err() != nil {
@@ -103,7 +97,7 @@ func (e *env) runServe(ctx context.Context, f *configFlags) (err error) {
 // welcome tells how to reach the server, and the first time what to do with it.
 func (e *env) welcome(a *app.App, secret string, made bool) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Spoor %s serves on %s and keeps everything in %s.\n", version, a.URL(), safetext.Terminal(a.Folder(), 300))
+	fmt.Fprintf(&b, "Spoor %s serves on %s and keeps everything in %s.\n", readVersion().Version, a.URL(), safetext.Terminal(a.Folder(), 300))
 	if !made {
 		fmt.Fprintf(&b, "Another token for root, with the service stopped: spoor iam token create root --data %s\n", shellQuote(a.Folder()))
 	} else {
