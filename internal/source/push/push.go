@@ -105,6 +105,20 @@ type Reject struct {
 	Reason string `json:"reason"`
 }
 
+type requestIDKey struct{}
+
+// WithRequestID gives a request the id under which its records and its answer are known; without it, it gets one.
+func WithRequestID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, requestIDKey{}, id)
+}
+
+func requestID(ctx context.Context) string {
+	if id, ok := ctx.Value(requestIDKey{}).(string); ok && id != "" {
+		return id
+	}
+	return uuid.NewString()
+}
+
 var (
 	errBusy  = errors.New("too much is being taken in at the moment")
 	errLarge = errors.New("the request is too large")
@@ -141,7 +155,7 @@ func (l *limited) Read(p []byte) (int, error) {
 //	415  a type or an encoding that is not understood
 //	503  not now: Retry-After says when. Some records may have been accepted; they can be sent again
 func (s *Source) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	a := Answer{RequestID: uuid.NewString()}
+	a := Answer{RequestID: requestID(r.Context())}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
 		s.answer(w, http.StatusMethodNotAllowed, a, "records are sent with POST")

@@ -49,26 +49,31 @@ func (e *Engine) Write(ctx context.Context, w io.Writer, sql string, opts WriteO
 		return Written{}, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	return rows.Write(w, opts.Format, opts.Width, limit)
+}
+
+// Write writes the rows as [Engine.Write] does, limit of them at most when that is not 0. It does not close them.
+func (r *Rows) Write(w io.Writer, format string, width int, limit int64) (_ Written, err error) {
 	buf := bufio.NewWriterSize(w, 64<<10)
 	var out rowWriter
-	switch opts.Format {
+	switch format {
 	case "table", "":
-		out = newTableWriter(buf, rows.Columns, opts.Width)
+		out = newTableWriter(buf, r.Columns, width)
 	case "csv":
-		out, err = newCSVWriter(buf, rows.Columns)
+		out, err = newCSVWriter(buf, r.Columns)
 	case "json":
-		out = newJSONWriter(buf, rows.Columns, true)
+		out = newJSONWriter(buf, r.Columns, true)
 	case "jsonl":
-		out = newJSONWriter(buf, rows.Columns, false)
+		out = newJSONWriter(buf, r.Columns, false)
 	default:
-		err = fmt.Errorf("%q is not a format of results", opts.Format)
+		err = fmt.Errorf("%q is not a format of results", format)
 	}
 	if err != nil {
 		return Written{}, err
 	}
 	var n Written
 	for {
-		values, ok, err := rows.Next()
+		values, ok, err := r.Next()
 		if err != nil {
 			return n, errors.Join(err, buf.Flush())
 		}
