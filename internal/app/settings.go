@@ -57,7 +57,6 @@ type httpSettings struct {
 	listen      string
 	certificate *tls.Certificate // nil: no TLS
 	tlsMin      uint16
-	plain       bool
 	proxies     []netip.Prefix
 	maxBody     int64
 	connections int
@@ -96,7 +95,7 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 		roles: roles{api: c.Has(config.RoleAPI), sources: c.Has(config.RoleSources), store: c.Has(config.RoleStore)},
 		data:  c.Data, shutdown: c.ShutdownTimeout, memory: c.Memory, region: c.Region,
 		dirs: dirs{iam: c.IAMDir(), sources: c.SourcesDir(), store: c.Store.Dir},
-		http: httpSettings{listen: c.HTTP.Listen, certificate: c.HTTP.Certificate, tlsMin: c.HTTP.MinVersion(), plain: c.HTTP.Plain, proxies: c.HTTP.Proxies(),
+		http: httpSettings{listen: c.HTTP.Listen, certificate: c.HTTP.Certificate, tlsMin: c.HTTP.MinVersion(), proxies: c.HTTP.Proxies(),
 			maxBody: c.HTTP.MaxBody, connections: c.HTTP.MaxConnections, tails: c.HTTP.MaxTails, header: c.HTTP.HeaderTimeout, idle: c.HTTP.IdleTimeout},
 		log: logSettings{level: c.Log.SlogLevel(), json: c.Log.Format == "json"},
 	}
