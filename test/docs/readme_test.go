@@ -27,6 +27,10 @@ import (
 //	$ spoor hunt ./damaged > report.txt; echo $?
 //	3
 //
+// A server, spoor serve or make run, goes on while the rest of the page is run, on a port of its own in place of the usual one, with
+// SPOOR_TOKEN set to its first token; at the end of the page it is stopped, and must end with 0. Its output is what it prints
+// when it has started.
+//
 // Lines behind a command are its whole output, standard error included, up to a line that holds only … for what is left
 // out. Without such lines the output is not looked at. A block of YAML that starts with the comment "# file NAME" is written
 // to NAME first.
@@ -128,6 +132,7 @@ func runPage(t *testing.T, steps []step) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var address string
 	for _, s := range steps {
 		if s.file != nil {
 			path := filepath.Join(dir, filepath.FromSlash(s.file.name))
@@ -141,7 +146,20 @@ func runPage(t *testing.T, steps []step) {
 		}
 		c := s.command
 		begun := time.Now()
-		out, err := run(t.Context(), dir, env, strings.ReplaceAll(c.text, "https://storage.example.com", "$STORE"))
+		var out string
+		var err error
+		if c.text == "make run" || strings.HasPrefix(c.text, "spoor serve") && !strings.Contains(c.text, "--help") {
+			out, address, err = serve(t, dir, env, c)
+			if token := tokenForm.FindString(out); token != "" {
+				env = append(env, "SPOOR_TOKEN="+token)
+			}
+		} else {
+			text := strings.ReplaceAll(c.text, "https://storage.example.com", "$STORE")
+			if address != "" {
+				text = strings.ReplaceAll(text, usual, address)
+			}
+			out, err = run(t.Context(), dir, env, text)
+		}
 		t.Logf("%s:%d: %s  %s", c.page, c.line, time.Since(begun).Round(time.Millisecond), c.text)
 		if err != nil {
 			t.Errorf("%s:%d: %s\n%v\n%s", c.page, c.line, c.text, err, tail(out))
@@ -190,6 +208,50 @@ func same(a, b []string) bool {
 	return slices.EqualFunc(a, b, func(x, y string) bool { return stable(x) == stable(y) })
 }
 
+// usual is where a server answers by default.
+const usual = "127.0.0.1:8484"
+
+var (
+	tokenForm   = regexp.MustCompile(`spoor_[a-z2-7]{16}_[a-z2-7]{52}`)
+	addressForm = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+)
+
+// serve starts a server and returns what it prints when it has started, and its address. It is stopped when the page is done.
+func serve(t *testing.T, dir string, env []string, c *command) (printed, address string, err error) {
+	out, log := &output{first: make(chan struct{})}, &output{first: make(chan struct{})}
+	cmd := exec.Command("bash", "-c", "exec "+c.text)
+	cmd.Dir, cmd.Env = dir, append(slices.Clone(env), "SPOOR_HTTP_LISTEN=127.0.0.1:0")
+	cmd.Stdout, cmd.Stderr = out, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := cmd.Start(); err != nil {
+		return "", "", err
+	}
+	signal := func(s syscall.Signal) error { return syscall.Kill(-cmd.Process.Pid, s) }
+	done := make(chan error, 1)
+	go func() { done <- cmd.Wait() }()
+	select {
+	case <-out.first:
+	case err := <-done:
+		return log.String(), "", fmt.Errorf("the server ended: %v", err)
+	case <-time.After(time.Minute):
+		return log.String(), "", errors.Join(errors.New("the server does not say that it has started"), signal(syscall.SIGKILL), <-done)
+	}
+	t.Cleanup(func() {
+		if err := signal(syscall.SIGINT); err != nil {
+			t.Errorf("%s:%d: %s\nhas not gone on: %v\n%s", c.page, c.line, c.text, err, tail(log.String()))
+			return
+		}
+		err := <-done
+		if c.text == "make run" { // make itself says that it was interrupted
+			err = nil
+		}
+		if err != nil || !strings.Contains(log.String(), "cut_off=0") {
+			t.Errorf("%s:%d: %s\ndid not stop in order: %v\n%s", c.page, c.line, c.text, err, tail(log.String()))
+		}
+	})
+	return out.String(), addressForm.FindString(out.String()), nil
+}
+
 var (
 	elapsed = regexp.MustCompile(`^(Spoor \S+ · .* · )\d.*$`)
 	written = regexp.MustCompile(` in [0-9.]+(ms|s|m[0-9.]+s)\.$`)
@@ -197,7 +259,8 @@ var (
 
 // stable takes out of a line what differs in every run.
 func stable(s string) string {
-	return written.ReplaceAllString(elapsed.ReplaceAllString(strings.TrimRight(s, " "), "${1}TIME"), " in TIME.")
+	s = addressForm.ReplaceAllString(tokenForm.ReplaceAllString(strings.TrimRight(s, " "), "TOKEN"), "ADDRESS")
+	return written.ReplaceAllString(elapsed.ReplaceAllString(s, "${1}TIME"), " in TIME.")
 }
 
 var rewriting sync.Mutex
