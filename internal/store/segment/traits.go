@@ -1,7 +1,12 @@
 package segment
 
 import (
+	"errors"
+	"fmt"
+	"os"
 	"strings"
+
+	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"spoor/internal/event"
 )
@@ -76,4 +81,39 @@ func within(s string, low, high byte) bool {
 		}
 	}
 	return true
+}
+
+// Known says what holds for all rows of a segment.
+type Known struct {
+	// PlainTexts says that the records are UTF-8, that userIdentity is no array, and that every typed text field is a string, a
+	// boolean, null or missing: a text column has exactly what the record has, and null where that has nothing or null.
+	PlainTexts bool
+	// SmallIDs says that eventID and sharedEventID, CapitalKeys that access keys are ASCII in small letters, or in capitals.
+	SmallIDs, CapitalKeys bool
+}
+
+// Knows reads what is known of a segment, by the path of its Parquet file.
+func Knows(name string) (k Known, err error) {
+	defer damaged(name, &err)
+	f, err := os.Open(name)
+	if err != nil {
+		return k, err
+	}
+	pq, err := file.NewParquetReader(f)
+	if err != nil {
+		return k, errors.Join(fmt.Errorf("%w: %w", ErrDamaged, err), f.Close())
+	}
+	defer pq.Close() // opened for reading
+	text := pq.MetaData().KeyValueMetadata().FindValue(traitsKey)
+	if text == nil {
+		return k, nil
+	}
+	all, groups := allTraits, parseTraits(*text)
+	if len(groups) < pq.NumRowGroups() {
+		return k, nil
+	}
+	for _, t := range groups {
+		all &= t
+	}
+	return Known{PlainTexts: all&plainTexts != 0, SmallIDs: all&smallIDs != 0, CapitalKeys: all&capitalKeys != 0}, nil
 }
