@@ -52,8 +52,8 @@ type Search struct {
 
 // Page is a part of the events that were searched for.
 type Page struct {
-	Events  []Event        `json:"events"`
-	Next    string         `json:"next"`    // cursor of the next page, "" at the end
+	Events  []Event  `json:"events"`
+	Next    string   `json:"next"`    // cursor of the next page, "" at the end
 	Damaged []Damage `json:"damaged"` // files that could not be read; the answer may miss their events
 }
 
@@ -106,10 +106,10 @@ type Bucket struct {
 
 // Counts are events over time.
 type Counts struct {
-	Interval string         `json:"interval"`
-	Buckets  []Bucket       `json:"buckets"`
-	Total    int64          `json:"total"` // Untimed among them
-	Untimed  int64          `json:"untimed"`
+	Interval string   `json:"interval"`
+	Buckets  []Bucket `json:"buckets"`
+	Total    int64    `json:"total"` // Untimed among them
+	Untimed  int64    `json:"untimed"`
 	Damaged  []Damage `json:"damaged"`
 }
 

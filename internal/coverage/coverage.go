@@ -79,6 +79,9 @@ type Verdict struct {
 	Stretches []ledger.Stretch `json:"-"`
 }
 
+// lateAfter is how old the newest record may be before that is remarked.
+const lateAfter = 3 * time.Hour
+
 // Judge says whether everything was read. since is the first day that the ledgers tell about, zero for all of them.
 func Judge(sources []Source, since, now time.Time) *Report {
 	r := &Report{Whole: true, Until: now.UTC(), Reasons: []string{}, Remarks: []string{}, Sources: []Verdict{}}
@@ -112,6 +115,17 @@ func Judge(sources []Source, since, now time.Time) *Report {
 		}
 		return 1
 	})
+	var newest time.Time
+	for i := range r.Sources {
+		for _, st := range r.Sources[i].Stretches {
+			if st.Last.After(newest) {
+				newest = st.Last
+			}
+		}
+	}
+	if d := now.Sub(newest); !newest.IsZero() && d > lateAfter {
+		r.Remarks = append(r.Remarks, fmt.Sprintf("the newest record is of the hour of %s UTC, %d hours ago", newest.Format("2006-01-02 15:04"), int(d.Hours())))
+	}
 	switch {
 	case len(sources) == 0:
 		r.Miss("there is no source")

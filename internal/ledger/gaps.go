@@ -30,8 +30,8 @@ type Stretch struct {
 func (s *Stretch) Steady() bool { return s.Busy >= 8 && 4*s.Busy >= 3*s.Hours }
 
 // Stretches adds cells up by account and Region, and finds the gaps of those that are steady: the hours without a record
-// between the first and the last one, and behind the last one up to the latest of the report before until, whose hour is not
-// over. Hours before since and after until are left out of times and gaps.
+// between the first and the last one, and two or more behind the last one, up to the latest of the report before until, whose
+// hour is not over. Hours before since and after until are left out of times and gaps.
 func (r *Report) Stretches(since, until time.Time) ([]Stretch, []Gap) {
 	since, until = since.UTC().Truncate(time.Hour), until.UTC().Truncate(time.Hour)
 	type key struct{ account, region string }
@@ -73,7 +73,7 @@ func (r *Report) Stretches(since, until time.Time) ([]Stretch, []Gap) {
 			if k+1 < len(busy) {
 				next, open = busy[k+1], false
 			}
-			if n := between(h, next) - 1; n > 0 {
+			if n := between(h, next) - 1; n > 1 || n == 1 && !open {
 				gaps = append(gaps, Gap{Account: s.Account, Region: s.Region, From: h.Add(time.Hour), Until: next, Hours: n, Open: open})
 			}
 		}
