@@ -23,7 +23,9 @@ import (
 	"spoor/internal/durable"
 	"spoor/internal/iam"
 	"spoor/internal/journal"
+	"spoor/internal/livetail"
 	"spoor/internal/metrics"
+	"spoor/internal/recorder"
 	"spoor/internal/sample"
 	"spoor/internal/source/live"
 )
@@ -50,6 +52,8 @@ type App struct {
 	front    *front
 	journal  *journal.Journal
 	iam      *iam.Service
+	recorder *recorder.Recorder
+	tail     *livetail.Tail
 	sources  *sources
 	registry *metrics.Registry
 	parts    []part // in the order of their starts
@@ -62,6 +66,7 @@ type App struct {
 	loaded  *config.Loaded
 	set     atomic.Pointer[settings] // in effect
 	stopped bool
+	closed  chan struct{} // closed when Close has stopped everything
 	reloads atomic.Int64
 	refused atomic.Int64
 	state   atomic.Pointer[string] // "" when the service runs, else what it does
@@ -87,7 +92,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	if o.LogTo == nil {
 		o.LogTo = io.Discard
 	}
-	a := &App{opts: o, level: new(slog.LevelVar), began: o.Now(), failed: make(chan struct{})}
+	a := &App{opts: o, level: new(slog.LevelVar), began: o.Now(), failed: make(chan struct{}), closed: make(chan struct{})}
 	a.setState("starting")
 	l, set, err := a.read()
 	if err != nil {
@@ -114,7 +119,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		before := debug.SetMemoryLimit(set.memory)
 		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openSample, a.openSources} {
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openRecorder, a.openTail, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -234,7 +239,7 @@ func (a *App) openFolder(ctx context.Context) error {
 
 func (a *App) openFront(ctx context.Context) error {
 	var err error
-	a.front, err = listen(ctx, a.set.Load().http, a.operations(later("starting", time.Second)), a.log)
+	a.front, err = listen(ctx, a.set.Load().http, starting(), a.log)
 	if err != nil {
 		return a.blame("http.listen", err)
 	}
@@ -276,6 +281,23 @@ func (a *App) openAccess(ctx context.Context) error {
 	return nil
 }
 
+func (a *App) openRecorder(context.Context) error {
+	set := a.set.Load()
+	r, err := recorder.New(recorder.Options{Journal: a.journal, Account: set.iam.Account, Region: set.region, Log: a.log.With("part", "recorder"), Now: a.opts.Now})
+	if err != nil {
+		return err
+	}
+	a.recorder = r
+	a.background("recorder", r.Run)
+	return nil
+}
+
+func (a *App) openTail(context.Context) error {
+	a.tail = livetail.New(livetail.Options{Journal: a.journal, Stream: a.journal.ID(), Subscribers: a.set.Load().http.tails, Log: a.log.With("part", "tail"), Now: a.opts.Now})
+	a.background("tail", a.tail.Run)
+	return nil
+}
+
 func (a *App) openSources(context.Context) error {
 	set := a.set.Load()
 	ss, err := newSources(set, live.Into(a.journal), a.log.With("part", "source"), a.opts.Now)
@@ -312,11 +334,14 @@ func (a *App) Run(ctx context.Context) error {
 // wrong otherwise. It may be called more than once.
 func (a *App) Close() error {
 	a.change.Lock()
-	defer a.change.Unlock()
-	if a.stopped {
+	again := a.stopped
+	a.stopped = true
+	a.change.Unlock() // what is under way may want it
+	if again {
+		<-a.closed
 		return nil
 	}
-	a.stopped = true
+	defer close(a.closed)
 	a.setState("stopping")
 	limit := a.set.Load().shutdown
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("it did not end within shutdown_timeout, %s", config.FormatSpan(limit)))

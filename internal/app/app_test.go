@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"spoor/internal/config"
+	"spoor/internal/console"
 )
 
 // output keeps what a server logs.
@@ -314,9 +315,9 @@ func TestTLS(t *testing.T) {
 	s.want("POST", "/api/v1/events", record(3))
 }
 
-func (s *server) states() map[string]SourceState {
-	out := map[string]SourceState{}
-	for _, st := range s.sources.list() {
+func (s *server) states() map[string]string {
+	out := map[string]string{}
+	for _, st := range s.sources.List() {
 		out[st.Name] = st.State
 	}
 	return out
@@ -348,8 +349,8 @@ func TestReload(t *testing.T) {
 		t.Errorf("want a restart: %s", got)
 	}
 	for _, key := range []string{"log.level", "shutdown_timeout", "iam.token_lifetime", "sources.drop.path", "sources.gateway.type"} {
-		if !strings.Contains(fmt.Sprint(r.Applied), key) {
-			t.Errorf("%s is not among what was applied: %q", key, r.Applied)
+		if !strings.Contains(fmt.Sprint(r.Changed), key) {
+			t.Errorf("%s is not among what was applied: %q", key, r.Changed)
 		}
 	}
 	if got := fmt.Sprint(s.states()); got != "map[drop:running gateway:running push:running]" {
@@ -364,7 +365,7 @@ func TestReload(t *testing.T) {
 	s.want("POST", "/api/v1/events?source=gateway", records(0, 3))
 	write(t, filepath.Join(drop, "one.jsonl"), records(3, 7))
 	eventually(t, "the folder was read", func() bool {
-		for _, st := range s.sources.list() {
+		for _, st := range s.sources.List() {
 			if st.Name == "drop" && st.Records == 4 {
 				return true
 			}
@@ -398,7 +399,7 @@ func TestReload(t *testing.T) {
 	if status, _ := s.ask("POST", "/api/v1/events?source=gateway", record(9)); status != http.StatusNotFound {
 		t.Errorf("a push to a source that is gone: %d", status)
 	}
-	led, err := s.sources.ledgers(time.Time{}, "drop")
+	led, err := s.sources.Ledgers(time.Time{}, "drop")
 	if err != nil || led["drop"].Records.Kept != 4 {
 		t.Errorf("the ledger of a disabled source: %+v, %v", led["drop"], err)
 	}
@@ -426,7 +427,7 @@ func TestPauseOutlivesRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.want("POST", "/api/v1/events", record(1))
-	if err := again.sources.setPaused("nobody", true); !errors.Is(err, errNoSource) {
+	if err := again.sources.setPaused("nobody", true); !errors.Is(err, console.ErrNotFound) {
 		t.Errorf("a source that is not there: %v", err)
 	}
 }
@@ -451,13 +452,13 @@ func TestSourceThatFails(t *testing.T) {
 		t.Errorf("sources: %s", got)
 	}
 	s.want("POST", "/api/v1/events", record(1))
-	if h := s.Health(t.Context()); !h.Ready {
-		t.Errorf("a source that fails makes the service not ready: %+v", h)
+	if why := s.reasons(t.Context()); len(why) > 0 {
+		t.Errorf("a source that fails makes the service not ready: %q", why)
 	}
 	if err := os.Remove(blocked); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the source runs", func() bool { return s.states()["drop"] == SourceRunning })
+	eventually(t, "the source runs", func() bool { return s.states()["drop"] == string(sourceRunning) })
 }
 
 // TestStopCutsOff holds a request open that does not end by itself.
@@ -471,7 +472,7 @@ func TestStopCutsOff(t *testing.T) {
 	defer c.Close()
 	fmt.Fprintf(c, "POST /api/v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100000\r\n\r\n%s\n", s.token, record(1))
 	eventually(t, "the request is under way", func() bool {
-		for _, st := range s.sources.list() {
+		for _, st := range s.sources.List() {
 			if st.Name == "push" && st.InFlight == 1 {
 				return true
 			}

@@ -3,7 +3,9 @@ package app
 import (
 	"context"
 
+	"spoor/internal/console"
 	"spoor/internal/journal"
+	"spoor/internal/livetail"
 	"spoor/internal/metrics"
 )
 
@@ -12,7 +14,7 @@ func Metrics() []metrics.Family { return metrics.Families((&App{}).figures()...)
 
 // figures are the parts of the registry.
 func (a *App) figures() []metrics.Part {
-	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures()}
+	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures()}
 }
 
 func (a *App) appFigures() metrics.Part {
@@ -27,7 +29,7 @@ func (a *App) appFigures() metrics.Part {
 		Read: func(ctx context.Context, put metrics.Put) error {
 			put("spoor_build_info", 1, a.opts.Version, a.opts.Commit)
 			put("spoor_start_time_seconds", float64(a.began.UnixMilli())/1000)
-			put("spoor_ready", truth(a.Health(ctx).Ready))
+			put("spoor_ready", truth(len(a.reasons(ctx)) == 0))
 			put("spoor_reloads_total", float64(a.reloads.Load()), "applied")
 			put("spoor_reloads_total", float64(a.refused.Load()), "refused")
 			return nil
@@ -111,33 +113,33 @@ func (a *App) journalFigures() metrics.Part {
 func (a *App) sourceFigures() metrics.Part {
 	type figure struct {
 		family metrics.Family
-		value  func(s *SourceStatus) float64
+		value  func(s *console.SourceStatus) float64
 	}
 	c, g := metrics.Counter, metrics.Gauge
 	by := []string{"source", "type"}
 	table := []figure{
-		{metrics.Family{Name: "spoor_source_up", Kind: g, Help: "1 when the source runs; 0 when it is paused, disabled or has failed.", Labels: by}, func(s *SourceStatus) float64 { return truth(s.State == SourceRunning) }},
-		{metrics.Family{Name: "spoor_source_failed", Kind: g, Help: "1 when the source has failed, and is tried again after a while.", Labels: by}, func(s *SourceStatus) float64 { return truth(s.State == SourceFailed) }},
-		{metrics.Family{Name: "spoor_source_objects_total", Kind: c, Help: "Objects, messages or requests that are settled.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Objects) }},
-		{metrics.Family{Name: "spoor_source_objects_failed_total", Kind: c, Help: "Of those, the ones that were given up.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Stats.Failed) }},
-		{metrics.Family{Name: "spoor_source_records_total", Kind: c, Help: "Records that were accepted; again when an object was read again.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Records) }},
-		{metrics.Family{Name: "spoor_source_bytes_total", Kind: c, Help: "Bytes of those records.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Bytes) }},
-		{metrics.Family{Name: "spoor_source_rejected_total", Kind: c, Help: "Malformed records.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Rejected) }},
-		{metrics.Family{Name: "spoor_source_in_flight", Kind: g, Help: "Objects, messages or requests that are being worked on.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.InFlight) }},
-		{metrics.Family{Name: "spoor_source_backlog", Kind: g, Help: "What is known to wait; absent when that is not known.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Backlog) }},
-		{metrics.Family{Name: "spoor_source_lag_seconds", Kind: g, Help: "How far behind the source is, in seconds.", Labels: by}, func(s *SourceStatus) float64 { return s.Lag.Seconds() }},
-		{metrics.Family{Name: "spoor_source_retries_total", Kind: c, Help: "Objects and messages that were left to be tried again.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Retries) }},
-		{metrics.Family{Name: "spoor_source_waits_total", Kind: c, Help: "Times that there was no room in the journal.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Waits) }},
-		{metrics.Family{Name: "spoor_source_errors_total", Kind: c, Help: "Errors.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.Errors) }},
-		{metrics.Family{Name: "spoor_source_last_success_timestamp_seconds", Kind: g, Help: "When an object was last settled well, or a look found nothing new, in seconds since 1970; absent before.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.LastSuccess.UnixMilli()) / 1000 }},
-		{metrics.Family{Name: "spoor_source_dead_letters", Kind: g, Help: "Dead letters that are kept.", Labels: by}, func(s *SourceStatus) float64 { return float64(s.DeadLetters) }},
+		{metrics.Family{Name: "spoor_source_up", Kind: g, Help: "1 when the source runs; 0 when it is paused, disabled or has failed.", Labels: by}, func(s *console.SourceStatus) float64 { return truth(s.State == string(sourceRunning)) }},
+		{metrics.Family{Name: "spoor_source_failed", Kind: g, Help: "1 when the source has failed, and is tried again after a while.", Labels: by}, func(s *console.SourceStatus) float64 { return truth(s.State == string(sourceFailed)) }},
+		{metrics.Family{Name: "spoor_source_objects_total", Kind: c, Help: "Objects, messages or requests that are settled.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Objects) }},
+		{metrics.Family{Name: "spoor_source_objects_failed_total", Kind: c, Help: "Of those, the ones that were given up.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Stats.Failed) }},
+		{metrics.Family{Name: "spoor_source_records_total", Kind: c, Help: "Records that were accepted; again when an object was read again.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Records) }},
+		{metrics.Family{Name: "spoor_source_bytes_total", Kind: c, Help: "Bytes of those records.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Bytes) }},
+		{metrics.Family{Name: "spoor_source_rejected_total", Kind: c, Help: "Malformed records.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Rejected) }},
+		{metrics.Family{Name: "spoor_source_in_flight", Kind: g, Help: "Objects, messages or requests that are being worked on.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.InFlight) }},
+		{metrics.Family{Name: "spoor_source_backlog", Kind: g, Help: "What is known to wait; absent when that is not known.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Backlog) }},
+		{metrics.Family{Name: "spoor_source_lag_seconds", Kind: g, Help: "How far behind the source is, in seconds.", Labels: by}, func(s *console.SourceStatus) float64 { return s.Lag.Seconds() }},
+		{metrics.Family{Name: "spoor_source_retries_total", Kind: c, Help: "Objects and messages that were left to be tried again.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Retries) }},
+		{metrics.Family{Name: "spoor_source_waits_total", Kind: c, Help: "Times that there was no room in the journal.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Waits) }},
+		{metrics.Family{Name: "spoor_source_errors_total", Kind: c, Help: "Errors.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Errors) }},
+		{metrics.Family{Name: "spoor_source_last_success_timestamp_seconds", Kind: g, Help: "When an object was last settled well, or a look found nothing new, in seconds since 1970; absent before.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.LastSuccess.UnixMilli()) / 1000 }},
+		{metrics.Family{Name: "spoor_source_dead_letters", Kind: g, Help: "Dead letters that are kept.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.DeadLetters) }},
 	}
 	p := metrics.Part{Name: "sources"}
 	for _, f := range table {
 		p.Families = append(p.Families, f.family)
 	}
 	p.Read = func(_ context.Context, put metrics.Put) error {
-		for _, s := range a.sources.list() {
+		for _, s := range a.sources.List() {
 			for _, f := range table {
 				if f.family.Name == "spoor_source_backlog" && s.Backlog < 0 || f.family.Name == "spoor_source_last_success_timestamp_seconds" && s.LastSuccess.IsZero() {
 					continue
@@ -148,4 +150,55 @@ func (a *App) sourceFigures() metrics.Part {
 		return nil
 	}
 	return p
+}
+
+func (a *App) tailFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(s *livetail.Stats) float64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	table := []figure{
+		{metrics.Family{Name: "spoor_tail_subscribers", Kind: g, Help: "Live tails of now."}, func(s *livetail.Stats) float64 { return float64(s.Subscribers) }},
+		{metrics.Family{Name: "spoor_tail_resuming", Kind: g, Help: "Of them, those that have not caught up yet."}, func(s *livetail.Stats) float64 { return float64(s.Resuming) }},
+		{metrics.Family{Name: "spoor_tail_records_total", Kind: c, Help: "Records that were read for live tails."}, func(s *livetail.Stats) float64 { return float64(s.Records) }},
+		{metrics.Family{Name: "spoor_tail_unreadable_total", Kind: c, Help: "Of them, those that are no event."}, func(s *livetail.Stats) float64 { return float64(s.Unreadable) }},
+		{metrics.Family{Name: "spoor_tail_given_total", Kind: c, Help: "Events that were given to live tails, counted for each."}, func(s *livetail.Stats) float64 { return float64(s.Given) }},
+		{metrics.Family{Name: "spoor_tail_dropped_total", Kind: c, Help: "Events that were left out because a reader was too slow, which it was told."}, func(s *livetail.Stats) float64 { return float64(s.Dropped) }},
+		{metrics.Family{Name: "spoor_tail_gaps_total", Kind: c, Help: "Times that a reader was told that events may be missing that nobody counted."}, func(s *livetail.Stats) float64 { return float64(s.Gaps) }},
+		{metrics.Family{Name: "spoor_tail_resumed_total", Kind: c, Help: "Live tails that went on behind a position."}, func(s *livetail.Stats) float64 { return float64(s.Resumed) }},
+	}
+	p := metrics.Part{Name: "tail"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(_ context.Context, put metrics.Put) error {
+		s := a.tail.Stats()
+		for _, f := range table {
+			put(f.family.Name, f.value(&s))
+		}
+		return nil
+	}
+	return p
+}
+
+func (a *App) recorderFigures() metrics.Part {
+	c, g := metrics.Counter, metrics.Gauge
+	return metrics.Part{
+		Name: "recorder",
+		Families: []metrics.Family{
+			{Name: "spoor_recorder_events_total", Kind: c, Help: "Calls to the service itself that were recorded as events."},
+			{Name: "spoor_recorder_failures_total", Kind: c, Help: "Calls that could not be recorded; a change that cannot be is not made."},
+			{Name: "spoor_recorder_counted_refusals_total", Kind: c, Help: "Refusals that were counted into an event with others."},
+			{Name: "spoor_recorder_waiting_refusals", Kind: g, Help: "Refusals that are counted, and whose event is yet to be written."},
+		},
+		Read: func(_ context.Context, put metrics.Put) error {
+			s := a.recorder.Stats()
+			put("spoor_recorder_events_total", float64(s.Recorded))
+			put("spoor_recorder_failures_total", float64(s.Failed))
+			put("spoor_recorder_counted_refusals_total", float64(s.Counted))
+			put("spoor_recorder_waiting_refusals", float64(s.Waiting))
+			return nil
+		},
+	}
 }

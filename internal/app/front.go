@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/netutil"
 )
@@ -106,14 +105,3 @@ func (f *front) stop(ctx context.Context) error {
 
 // abandon gives the address back when nothing was served yet.
 func (f *front) abandon() error { return f.listener.Close() }
-
-// later answers that the service is not there yet, or not any more.
-func later(what string, after time.Duration) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Retry-After", fmt.Sprint(max(int(after.Seconds()), 1)))
-		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintf(w, "{\"title\":\"Service Unavailable\",\"status\":503,\"code\":\"NotReady\",\"detail\":%q}\n", "the service is "+what)
-	})
-}

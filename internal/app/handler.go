@@ -1,61 +1,54 @@
 package app
 
 import (
+	"context"
 	"errors"
 	"net/http"
-	"net/netip"
 	"strings"
+	"time"
 
-	"spoor/internal/iam"
+	"spoor/internal/config"
+	"spoor/internal/console"
 )
 
 // handler is what answers once everything is there.
 func (a *App) handler() (http.Handler, error) {
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", a.allowed(iam.GetMetrics, nil, a.registry.Handler()))
-	mux.Handle("POST /api/v1/events", a.allowed(iam.PutEvents, func(r *http.Request) iam.Resource {
-		name := r.URL.Query().Get("source")
-		if name == "" {
-			name = defaultPush
-		}
-		return iam.Resource{Type: iam.TypeSource, ID: name}
-	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h, err := a.sources.pushTo(r.URL.Query().Get("source"))
-		switch {
-		case errors.Is(err, errNoSource):
-			writeJSON(w, http.StatusNotFound, map[string]string{"detail": err.Error()})
-		case err != nil:
-			w.Header().Set("Retry-After", "5")
-			writeJSON(w, http.StatusServiceUnavailable, map[string]string{"detail": err.Error()})
-		default:
-			h.ServeHTTP(w, r)
-		}
-	})))
-	return a.operations(mux), nil
+	set := a.set.Load()
+	c, err := console.New(console.Options{
+		Access: a.iam, Recorder: a.recorder, Tail: console.Tails(a.tail), Sources: a.sources, Journal: a.journal, Configuration: configuration{a},
+		Metrics: a.registry.Handler(), Ready: a.reasons, Status: a.partStates, Roles: a.loaded.Config.Roles, Version: a.opts.Version,
+		TrustedProxies: set.http.proxies, MaxTails: set.http.tails,
+		TokenLifetime: func() time.Duration { return a.set.Load().lifetime },
+		Observe: func(c console.Call) {
+			a.registry.Observe(c.Route, c.Status, c.Took, strings.HasSuffix(c.Route, "/tail"))
+		},
+		Log: a.log.With("part", "http"), Now: a.opts.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	a.front.server.RegisterOnShutdown(c.Shutdown)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer a.registry.Begin()()
+		c.ServeHTTP(w, r)
+	}), nil
 }
 
-func (a *App) allowed(action iam.Action, on func(*http.Request) iam.Resource, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var from netip.Addr
-		if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
-			from = ap.Addr().Unmap()
-		}
-		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		caller, err := a.iam.Authenticate(r.Context(), token, from)
-		if err != nil {
-			w.Header().Set("WWW-Authenticate", "Bearer")
-			writeJSON(w, http.StatusUnauthorized, map[string]string{"detail": "a token is wanted"})
-			return
-		}
-		caller.TLS = r.TLS != nil
-		var res iam.Resource
-		if on != nil {
-			res = on(r)
-		}
-		if d := a.iam.Authorize(r.Context(), caller, action, res); !d.Allowed {
-			writeJSON(w, http.StatusForbidden, map[string]string{"detail": d.Reason})
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+// configuration is the App as [console.Configuration].
+type configuration struct{ a *App }
+
+// Effective implements [console.Configuration].
+func (c configuration) Effective() []config.Effective {
+	c.a.change.Lock()
+	defer c.a.change.Unlock()
+	return c.a.loaded.Effective()
+}
+
+// Reload implements [console.Configuration].
+func (c configuration) Reload(ctx context.Context) (console.Reloaded, error) {
+	r, err := c.a.Reload(ctx)
+	if err != nil && !errors.Is(err, errStopping) {
+		err = errors.Join(console.ErrInvalid, err) // the text is for callers: it names settings, and never holds their secrets
+	}
+	return r, err
 }

@@ -8,91 +8,86 @@ import (
 	"time"
 
 	"spoor/internal/config"
+	"spoor/internal/console"
 	"spoor/internal/durable"
 )
 
-// Health says whether the server can do what it is there for.
-type Health struct {
-	Ready  bool    `json:"ready"`
-	State  string  `json:"state"` // running, starting or stopping
-	Checks []Check `json:"checks"`
-}
-
-// Check is one condition of being ready.
-type Check struct {
-	Name   string `json:"name"`
-	OK     bool   `json:"ok"`
-	Reason string `json:"reason,omitempty"`
-}
-
-// healthTime is how long a check may take.
+// healthTime is how long looking at the parts may take.
 const healthTime = 5 * time.Second
 
-// Health looks at the server.
-func (a *App) Health(ctx context.Context) Health {
-	h := Health{State: *a.state.Load()}
-	if h.State != "" { // parts may not be there
-		h.Checks = []Check{{Name: "service", Reason: "it is " + h.State}}
-		return h
+// reasons are why the service is not ready; none when it is.
+func (a *App) reasons(ctx context.Context) []string {
+	var out []string
+	for _, p := range a.partStates(ctx) {
+		if !p.OK {
+			out = append(out, p.Name+": "+p.Detail)
+		}
 	}
-	h.State = "running"
+	return out
+}
+
+// partStates looks at the parts.
+func (a *App) partStates(ctx context.Context) []console.PartState {
+	if s := *a.state.Load(); s != "" { // parts may not be there
+		return []console.PartState{{Name: "service", Detail: "it is " + s}}
+	}
 	ctx, cancel := context.WithTimeout(ctx, healthTime)
 	defer cancel()
-	check := func(name string, err error) {
-		c := Check{Name: name, OK: err == nil}
+	var out []console.PartState
+	check := func(name, detail string, err error) {
 		if err != nil {
-			c.Reason = err.Error()
+			detail = err.Error()
 		}
-		h.Checks = append(h.Checks, c)
+		out = append(out, console.PartState{Name: name, OK: err == nil, Detail: detail})
 	}
 	s, err := a.journal.Stats(ctx)
 	if err == nil && s.Err != nil {
 		err = fmt.Errorf("the last write failed: %w", s.Err)
 	}
-	check("journal", err)
-	check("disk", a.room())
-	h.Ready = true
-	for _, c := range h.Checks {
-		h.Ready = h.Ready && c.OK
-	}
-	return h
+	check("journal", fmt.Sprintf("sequence %d, %s", s.Last, config.FormatSize(s.Bytes)), err)
+	free, err := a.room()
+	check("disk", config.FormatSize(free)+" free", err)
+	return out
 }
 
 // room says whether the disk of the data folder has some.
-func (a *App) room() error {
+func (a *App) room() (int64, error) {
 	set := a.set.Load()
 	free, err := durable.Free(set.data)
 	if err != nil {
-		return fmt.Errorf("look at the disk of %s: %w", set.data, err)
+		return 0, fmt.Errorf("look at the disk of %s: %w", set.data, err)
 	}
-	if int64(min(free, 1<<62)) < set.journal.MinFree {
-		return fmt.Errorf("there is %s of room where %s is, and journal.min_free is %s", config.FormatSize(int64(free)), set.data, config.FormatSize(set.journal.MinFree))
+	n := int64(min(free, 1<<62))
+	if n < set.journal.MinFree {
+		return n, fmt.Errorf("there is %s of room where %s is, and journal.min_free is %s", config.FormatSize(n), set.data, config.FormatSize(set.journal.MinFree))
 	}
-	return nil
+	return n, nil
 }
 
-// operations answers what needs no credential, and hands over the rest.
-func (a *App) operations(rest http.Handler) http.Handler {
+// starting answers until the parts are there.
+func starting() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]string{"status": "up"})
+		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		h := a.Health(r.Context())
-		status := http.StatusOK
-		if !h.Ready {
-			status = http.StatusServiceUnavailable
-			w.Header().Set("Retry-After", "1")
-		}
-		writeJSON(w, status, h)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"ready": false, "reasons": []string{"service: it is starting"}})
 	})
-	mux.Handle("/", rest)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "1")
+		w.Header().Set("Content-Type", "application/problem+json")
+		writeJSON(w, http.StatusServiceUnavailable, console.Problem{Type: "urn:spoor:problem:unavailable", Title: http.StatusText(http.StatusServiceUnavailable),
+			Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the service is starting"})
+	})
 	return mux
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	h := w.Header()
-	h.Set("Content-Type", "application/json")
+	if h.Get("Content-Type") == "" {
+		h.Set("Content-Type", "application/json")
+	}
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -2,37 +2,33 @@ package app
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
+
+	"spoor/internal/console"
 )
 
-// Reloaded tells what reading the configuration again has changed.
-type Reloaded struct {
-	Applied []string `json:"applied"` // keys of settings that are in effect now
-	Restart []string `json:"restart"` // keys of settings that changed and take effect with a restart
-}
-
 // errStopping is returned when the server is being stopped.
-var errStopping = errors.New("the service is stopping")
+var errStopping = fmt.Errorf("%w: the service is stopping", console.ErrUnavailable)
 
 // Reload reads the configuration again, with the files that it names, and puts what can be changed into effect. When anything
 // is wrong with it, nothing changes, and the error tells all of it.
-func (a *App) Reload(ctx context.Context) (Reloaded, error) {
+func (a *App) Reload(ctx context.Context) (console.Reloaded, error) {
 	a.change.Lock()
 	defer a.change.Unlock()
 	if a.stopped {
-		return Reloaded{}, errStopping
+		return console.Reloaded{}, errStopping
 	}
 	l, set, err := a.read()
 	if err != nil {
 		a.refused.Add(1)
 		a.log.Error("the configuration was read again, and is not valid: nothing has changed", slog.Any("error", err))
-		return Reloaded{}, err
+		return console.Reloaded{}, err
 	}
 	old := a.set.Load()
 	live, restart := a.loaded.Changed(l)
-	r := Reloaded{Applied: []string{}, Restart: append([]string{}, restart...)}
+	r := console.Reloaded{Changed: []string{}, Warnings: l.Warnings, Restart: append([]string{}, restart...)}
 	// An address that speaks TLS cannot cease to, nor begin to, while it is open.
 	tls := (old.http.certificate == nil) != (set.http.certificate == nil)
 	for _, key := range live {
@@ -40,7 +36,7 @@ func (a *App) Reload(ctx context.Context) (Reloaded, error) {
 			r.Restart = append(r.Restart, key)
 			continue
 		}
-		r.Applied = append(r.Applied, key)
+		r.Changed = append(r.Changed, key)
 	}
 	slices.Sort(r.Restart)
 	next := *old
@@ -58,6 +54,6 @@ func (a *App) Reload(ctx context.Context) (Reloaded, error) {
 	a.loaded = l
 	a.sources.apply(withDefault(next.sources, &next))
 	a.reloads.Add(1)
-	a.log.Info("the configuration was read again", slog.Any("applied", r.Applied), slog.Any("want_restart", r.Restart))
+	a.log.Info("the configuration was read again", slog.Any("applied", r.Changed), slog.Any("want_restart", r.Restart))
 	return r, nil
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"spoor/internal/config"
+	"spoor/internal/console"
 	"spoor/internal/durable"
 	"spoor/internal/ledger"
 	"spoor/internal/source/live"
@@ -24,28 +25,17 @@ import (
 	"spoor/internal/source/watch"
 )
 
-// errNoSource is returned for a source that is not configured.
-var errNoSource = errors.New("no such source")
-
-// SourceState says what a source does.
-type SourceState string
+// sourceState says what a source does.
+type sourceState string
 
 // The states of a source.
 const (
-	SourceRunning   SourceState = "running"
-	SourcePaused    SourceState = "paused"    // by somebody, until it is resumed; restarts do not change that
-	SourceDisabled  SourceState = "disabled"  // by the configuration
-	SourceFailed    SourceState = "failed"    // tried again after a while
-	SourceElsewhere SourceState = "elsewhere" // this process does not have the role
+	sourceRunning   sourceState = "running"
+	sourcePaused    sourceState = "paused"    // by somebody, until it is resumed; restarts do not change that
+	sourceDisabled  sourceState = "disabled"  // by the configuration
+	sourceFailed    sourceState = "failed"    // tried again after a while
+	sourceElsewhere sourceState = "elsewhere" // this process does not have the role
 )
-
-// SourceStatus is a source with its figures.
-type SourceStatus struct {
-	live.Stats
-	State SourceState `json:"state"`
-	Error string      `json:"error,omitempty"` // why it failed
-	Retry time.Time   `json:"retryAt,omitzero"`
-}
 
 const (
 	sourceRetry = time.Second // after a failure, doubled up to
@@ -78,7 +68,7 @@ type runner struct {
 
 	mu    sync.Mutex
 	src   live.Source // nil while it could not be opened
-	state SourceState
+	state sourceState
 	err   error
 	retry time.Time
 	ended bool           // no request is begun any more
@@ -185,15 +175,15 @@ func (ss *sources) start(s sourceSettings) {
 	ss.all[s.name] = r
 	switch {
 	case !ss.mine(&s):
-		r.state = SourceElsewhere
+		r.state = sourceElsewhere
 		close(r.done)
 		return
 	case !s.enabled:
-		r.state = SourceDisabled
+		r.state = sourceDisabled
 	case ss.paused[s.name]:
-		r.state = SourcePaused
+		r.state = sourcePaused
 	default:
-		r.state = SourceRunning
+		r.state = sourceRunning
 	}
 	r.open(ss)
 	go func() {
@@ -292,7 +282,7 @@ func (r *runner) tend(ctx context.Context, ss *sources) {
 		}
 	}()
 	r.mu.Lock()
-	idle := r.state != SourceRunning
+	idle := r.state != sourceRunning
 	r.mu.Unlock()
 	for failures := 0; ; {
 		r.mu.Lock()
@@ -325,7 +315,7 @@ func (r *runner) tend(ctx context.Context, ss *sources) {
 		r.mu.Lock()
 		r.err, r.retry = err, ss.now().Add(wait)
 		if !idle {
-			r.state = SourceFailed
+			r.state = sourceFailed
 		}
 		r.mu.Unlock()
 		if live.Pause(ctx, wait) != nil {
@@ -338,7 +328,7 @@ func (r *runner) tend(ctx context.Context, ss *sources) {
 		}
 		if r.open(ss) && !idle {
 			r.mu.Lock()
-			r.state, r.retry = SourceRunning, time.Time{}
+			r.state, r.retry = sourceRunning, time.Time{}
 			r.mu.Unlock()
 		}
 	}
@@ -348,23 +338,23 @@ func (r *runner) source() (live.Source, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case r.state == SourceElsewhere:
-		return nil, fmt.Errorf("source %s: another process has the role that runs it", r.set.name)
+	case r.state == sourceElsewhere:
+		return nil, fmt.Errorf("%w: another process has the role that runs the source %s", console.ErrUnavailable, r.set.name)
 	case r.src == nil:
-		return nil, fmt.Errorf("source %s cannot be opened: %w", r.set.name, r.err)
+		return nil, fmt.Errorf("%w: the source %s cannot be opened: %w", console.ErrUnavailable, r.set.name, r.err)
 	}
 	return r.src, nil
 }
 
-func (r *runner) status() SourceStatus {
+func (r *runner) status() console.SourceStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := SourceStatus{Stats: live.Stats{Name: r.set.name, Kind: r.set.kind, Backlog: -1}, State: r.state, Retry: r.retry}
+	s := console.SourceStatus{Stats: live.Stats{Name: r.set.name, Kind: r.set.kind, Backlog: -1}, State: string(r.state), Retry: r.retry}
 	if r.src != nil {
 		s.Stats = r.src.Stats()
 	}
 	if r.err != nil {
-		s.State, s.Error = SourceFailed, r.err.Error()
+		s.State, s.Error = string(sourceFailed), r.err.Error()
 	}
 	return s
 }
@@ -375,19 +365,19 @@ func (ss *sources) runner(name string) (*runner, error) {
 	if r := ss.all[name]; r != nil {
 		return r, nil
 	}
-	return nil, fmt.Errorf("%w: %s", errNoSource, name)
+	return nil, fmt.Errorf("%w: there is no source %s", console.ErrNotFound, name)
 }
 
-// list gives all sources by name.
-func (ss *sources) list() []SourceStatus {
+// List implements [console.Sources].
+func (ss *sources) List() []console.SourceStatus {
 	ss.mu.Lock()
 	all := slices.Collect(maps.Values(ss.all))
 	ss.mu.Unlock()
-	out := make([]SourceStatus, len(all))
+	out := make([]console.SourceStatus, len(all))
 	for i, r := range all {
 		out[i] = r.status()
 	}
-	slices.SortFunc(out, func(a, b SourceStatus) int { return compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b console.SourceStatus) int { return compare(a.Name, b.Name) })
 	return out
 }
 
@@ -401,7 +391,8 @@ func compare(a, b string) int {
 	return 0
 }
 
-func (ss *sources) source(name string) (live.Source, error) {
+// Source implements [console.Sources].
+func (ss *sources) Source(name string) (live.Source, error) {
 	r, err := ss.runner(name)
 	if err != nil {
 		return nil, err
@@ -409,7 +400,21 @@ func (ss *sources) source(name string) (live.Source, error) {
 	return r.source()
 }
 
-// setPaused pauses or resumes a source. That is durable when it returns nil.
+// Get implements [console.Sources].
+func (ss *sources) Get(name string) (console.SourceStatus, error) {
+	r, err := ss.runner(name)
+	if err != nil {
+		return console.SourceStatus{}, err
+	}
+	return r.status(), nil
+}
+
+// Pause implements [console.Sources]. That it is paused is durable when it returns nil.
+func (ss *sources) Pause(_ context.Context, name string) error { return ss.setPaused(name, true) }
+
+// Resume implements [console.Sources].
+func (ss *sources) Resume(_ context.Context, name string) error { return ss.setPaused(name, false) }
+
 func (ss *sources) setPaused(name string, paused bool) error {
 	ss.change.Lock()
 	defer ss.change.Unlock()
@@ -455,8 +460,8 @@ func (ss *sources) remember(name string, paused bool) error {
 	return nil
 }
 
-// pushTo gives the handler of a source that takes pushes; empty is the one that is always there.
-func (ss *sources) pushTo(name string) (http.Handler, error) {
+// PushTo implements [console.Sources]; the empty name is that of the source that is always there.
+func (ss *sources) PushTo(name string) (http.Handler, error) {
 	if name == "" {
 		name = defaultPush
 	}
@@ -470,10 +475,10 @@ func (ss *sources) pushTo(name string) (http.Handler, error) {
 	}
 	h, ok := src.(http.Handler)
 	if !ok {
-		return nil, fmt.Errorf("%w that takes pushes: %s is of type %s", errNoSource, name, r.set.kind)
+		return nil, fmt.Errorf("%w: the source %s is of type %s, and takes no pushes", console.ErrInvalid, name, r.set.kind)
 	}
-	if st := r.status(); st.State == SourcePaused || st.State == SourceDisabled {
-		return nil, &sourceStopped{name, st.State}
+	if st := r.status().State; st == string(sourcePaused) || st == string(sourceDisabled) {
+		return nil, fmt.Errorf("%w: the source %s is %s", console.ErrUnavailable, name, st)
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
@@ -484,7 +489,7 @@ func (ss *sources) pushTo(name string) (http.Handler, error) {
 		r.mu.Unlock()
 		if ended { // it is being restarted
 			w.Header().Set("Retry-After", "1")
-			http.Error(w, "the source "+name+" is being restarted", http.StatusServiceUnavailable)
+			writeJSON(w, http.StatusServiceUnavailable, push.Answer{Error: "the source " + name + " is being restarted"})
 			return
 		}
 		defer r.uses.Done()
@@ -492,22 +497,14 @@ func (ss *sources) pushTo(name string) (http.Handler, error) {
 	}), nil
 }
 
-// sourceStopped is the error of a push to a source that takes nothing now.
-type sourceStopped struct {
-	name  string
-	state SourceState
-}
-
-func (e *sourceStopped) Error() string { return fmt.Sprintf("the source %s is %s", e.name, e.state) }
-
-// ledgers gives the ledger of each source that has one here.
-func (ss *sources) ledgers(since time.Time, name string) (map[string]*ledger.Report, error) {
+// Ledgers implements [console.Sources].
+func (ss *sources) Ledgers(since time.Time, name string) (map[string]*ledger.Report, error) {
 	out := map[string]*ledger.Report{}
-	for _, st := range ss.list() {
+	for _, st := range ss.List() {
 		if name != "" && st.Name != name {
 			continue
 		}
-		src, err := ss.source(st.Name)
+		src, err := ss.Source(st.Name)
 		if err != nil {
 			if name != "" {
 				return nil, err
@@ -519,7 +516,7 @@ func (ss *sources) ledgers(since time.Time, name string) (map[string]*ledger.Rep
 		}
 	}
 	if name != "" && len(out) == 0 {
-		return nil, fmt.Errorf("%w: %s", errNoSource, name)
+		return nil, fmt.Errorf("%w: there is no source %s", console.ErrNotFound, name)
 	}
 	return out, nil
 }

@@ -60,7 +60,7 @@ const (
 // own are the families of this package.
 func own() []Family {
 	return []Family{
-		{httpTotal, Counter, "Requests that were answered, by route, method and status.", []string{"route", "method", "status"}},
+		{httpTotal, Counter, "Requests that were answered, by route and status; the route other is of requests without one.", []string{"route", "status"}},
 		{httpSeconds, Histogram, "Seconds from the head of a request to the end of its answer, by route. Live tails are not in it.", []string{"route"}},
 		{httpActive, Gauge, "Requests that are under way.", nil},
 		{readErrors, Counter, "Times that the figures of a part could not be read.", []string{"part"}},
@@ -126,22 +126,21 @@ func (r *Registry) Handler() http.Handler {
 	return promhttp.HandlerFor(r.reg, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, EnableOpenMetrics: true})
 }
 
-// Begin counts a request that is under way, until the function that it returns is called with how it was answered. The route
-// must be one of few, never what a caller wrote. Long answers, such as live tails, are not timed.
-func (r *Registry) Begin() (end func(route, method string, status int, long bool)) {
-	began := time.Now()
+// Begin counts a request as under way, until the function that it returns is called.
+func (r *Registry) Begin() (end func()) {
 	r.active.Inc()
-	return func(route, method string, status int, long bool) {
-		r.active.Dec()
-		switch method {
-		case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
-		default:
-			method = "other"
-		}
-		r.total.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
-		if !long {
-			r.took.WithLabelValues(route).Observe(time.Since(began).Seconds())
-		}
+	return r.active.Dec
+}
+
+// Observe counts a request that was answered. The route is one of few, never what a caller wrote; it may be empty. Long
+// answers, such as live tails, are not timed.
+func (r *Registry) Observe(route string, status int, took time.Duration, long bool) {
+	if route == "" {
+		route = "other"
+	}
+	r.total.WithLabelValues(route, strconv.Itoa(status)).Inc()
+	if !long {
+		r.took.WithLabelValues(route).Observe(took.Seconds())
 	}
 }
 

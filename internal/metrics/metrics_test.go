@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 )
@@ -41,13 +42,16 @@ func TestRegistry(t *testing.T) {
 	if got := scrape(t, r); !strings.Contains(got, "spoor_http_requests_active 1\n") {
 		t.Errorf("no request is under way:\n%s", got)
 	}
-	end("GET /x", "GET", 200, false)
-	r.Begin()("GET /tail", "BREW", 500, true)
+	end()
+	r.Observe("GET /x", 200, time.Millisecond, false)
+	r.Observe("", 401, time.Millisecond, false)
+	r.Observe("GET /tail", 500, time.Hour, true)
 	level = 2
 	got := scrape(t, r)
 	for _, want := range []string{
 		"# TYPE spoor_one_total counter\nspoor_one_total 7\n", `spoor_one_level{side="left\n\""} 2` + "\n", "spoor_http_requests_active 0\n",
-		`spoor_http_requests_total{method="GET",route="GET /x",status="200"} 1` + "\n", `spoor_http_requests_total{method="other",route="GET /tail",status="500"} 1` + "\n",
+		`spoor_http_requests_total{route="GET /x",status="200"} 1` + "\n", `spoor_http_requests_total{route="GET /tail",status="500"} 1` + "\n",
+		`spoor_http_requests_total{route="other",status="401"} 1` + "\n",
 		`spoor_http_request_seconds_count{route="GET /x"} 1` + "\n", `spoor_metrics_errors_total{part="one"} 0` + "\n", `spoor_metrics_errors_total{part="two"} `, "go_goroutines ",
 	} {
 		if !strings.Contains(got, want) {
