@@ -36,6 +36,8 @@ type Options struct {
 	TempDir string
 	// Memory is how many bytes all questions together may take, 1 GiB when 0; see [duckdb.Options].
 	Memory int64
+	// TempBytes is how much the folder for intermediate results may hold, 8 GiB when 0.
+	TempBytes int64
 	// Threads is how many threads questions take together, by default one for each processor.
 	Threads int
 	// Timeout ends a question, one minute when 0. For [Engine.SQL] it includes the reading of the rows.
@@ -59,6 +61,8 @@ type Engine struct {
 	waiting atomic.Int64
 	asked   atomic.Int64
 	refused atomic.Int64
+	timeout atomic.Int64 // nanoseconds
+	maxRows atomic.Int64
 
 	mu    sync.Mutex // guards known
 	known map[string]segment.Known
@@ -79,12 +83,20 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	}
 	duck, err := duckdb.Open(ctx, duckdb.Options{
 		Dirs: []string{filepath.Join(dir, "data"), filepath.Join(dir, "hot")}, TableName: opts.TableName,
-		Threads: opts.Threads, Memory: opts.Memory, TempDir: opts.TempDir,
+		Threads: opts.Threads, Memory: opts.Memory, TempDir: opts.TempDir, TempBytes: opts.TempBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &Engine{opts: opts, duck: duck, slots: make(chan struct{}, opts.Concurrent), known: map[string]segment.Known{}}, nil
+	e := &Engine{opts: opts, duck: duck, slots: make(chan struct{}, opts.Concurrent), known: map[string]segment.Known{}}
+	e.Configure(opts.Timeout, opts.MaxRows)
+	return e, nil
+}
+
+// Configure changes how long a question may take and how many rows SQL gives, from the next question on.
+func (e *Engine) Configure(timeout time.Duration, maxRows int64) {
+	e.timeout.Store(int64(timeout))
+	e.maxRows.Store(maxRows)
 }
 
 // Close ends the engine. No question may be running.
@@ -129,7 +141,8 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, a *askin
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return nil, nil, fmt.Errorf("%w: nothing is since %s and until %s", ErrInvalid, f.Since.Format(time.RFC3339), f.Until.Format(time.RFC3339))
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.opts.Timeout, fmt.Errorf("%w of %s", ErrTimeout, e.opts.Timeout))
+	timeout := time.Duration(e.timeout.Load())
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w of %s", ErrTimeout, timeout))
 	leave, err := e.enter(ctx)
 	if err != nil {
 		cancel()

@@ -47,8 +47,8 @@ func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
 			opts.Params = append(opts.Params, duckdb.Param{Name: name, Value: q.Params[name]})
 		}
 	}
-	if q.Limit <= 0 || q.Limit > e.opts.MaxRows {
-		q.Limit = e.opts.MaxRows
+	if most := e.maxRows.Load(); q.Limit <= 0 || q.Limit > most {
+		q.Limit = most
 	}
 	ctx, a, err := e.ask(ctx, Filter{Since: q.Since, Until: q.Until, Accounts: q.Accounts, Regions: q.Regions})
 	if err != nil {
