@@ -37,12 +37,20 @@ type lineReader interface {
 	SaveToHistory(line string) error
 }
 
+// answerer answers a question and writes the result.
+type answerer func(ctx context.Context, f *queryFlags, q *question) error
+
+// engineShell is the shell over an engine of this process.
+func (e *env) engineShell(ctx context.Context, f *queryFlags, engine *duckdb.Engine) error {
+	return e.shell(ctx, f, engine.ColumnNames, func(ctx context.Context, f *queryFlags, q *question) error { return e.answer(ctx, f, engine, q) })
+}
+
 // shell lets somebody ask one query after the other.
-func (e *env) shell(ctx context.Context, f *queryFlags, engine *duckdb.Engine) error {
+func (e *env) shell(ctx context.Context, f *queryFlags, names func(ctx context.Context, table string) ([]string, error), answer answerer) error {
 	// Ctrl-C ends a query here, not the program, whose context would end with it.
 	ctx, stop := signal.NotifyContext(context.WithoutCancel(ctx), syscall.SIGTERM)
 	defer stop()
-	columns, err := shellColumns(ctx, engine)
+	columns, err := shellColumns(ctx, names)
 	if err != nil {
 		return err
 	}
@@ -55,7 +63,7 @@ func (e *env) shell(ctx context.Context, f *queryFlags, engine *duckdb.Engine) e
 	}
 	defer rl.Close() //nolint:errcheck // it only restores the terminal
 	fmt.Fprintln(e.stdout, "Tables: events, cloudtrail_logs, event_data_store. End SQL with ; — .help tells more, .quit leaves.")
-	s := &shell{e: e, f: *f, engine: engine, lines: rl, interrupts: true}
+	s := &shell{e: e, f: *f, answer: answer, lines: rl, interrupts: true}
 	if f.format == "parquet" {
 		s.f.format = "table"
 	}
@@ -83,7 +91,7 @@ func historyFile() string {
 type shell struct {
 	e          *env
 	f          queryFlags
-	engine     *duckdb.Engine
+	answer     answerer
 	lines      lineReader
 	interrupts bool // Ctrl-C ends the query that runs
 }
@@ -149,7 +157,7 @@ func (s *shell) ask(ctx context.Context, q *question) error {
 	}
 	f := s.f
 	f.out = ""
-	return s.e.answer(ctx, &f, s.engine, q)
+	return s.answer(ctx, &f, q)
 }
 
 // command runs what starts with a dot.
@@ -205,7 +213,7 @@ func (s *shell) command(ctx context.Context, words []string) (quit bool, err err
 }
 
 // shellColumns are the words that completion offers: tables, their columns, members of structs, keywords, functions.
-func shellColumns(ctx context.Context, engine *duckdb.Engine) ([]string, error) {
+func shellColumns(ctx context.Context, columns func(ctx context.Context, table string) ([]string, error)) ([]string, error) {
 	words := map[string]bool{}
 	for _, w := range []string{"SELECT", "FROM", "WHERE", "GROUP BY", "ORDER BY", "LIMIT", "HAVING", "DISTINCT", "BETWEEN", "INTERVAL", "DESCRIBE", "EXPLAIN", "UNNEST", "CROSS JOIN",
 		"count(*)", "count_if(", "json_extract_scalar(", "date_trunc(", "from_iso8601_timestamp(", "regexp_like(", "ip_in(", "array_agg(", "max_by(", "min_by(",
@@ -217,7 +225,7 @@ func shellColumns(ctx context.Context, engine *duckdb.Engine) ([]string, error) 
 	}
 	for _, table := range duckdb.Tables() {
 		words[table] = true
-		names, err := engine.ColumnNames(ctx, table)
+		names, err := columns(ctx, table)
 		if err != nil {
 			return nil, err
 		}

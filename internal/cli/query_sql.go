@@ -27,12 +27,14 @@ import (
 // queryFlags are the flags of spoor query.
 type queryFlags struct {
 	in                     inputFlags
+	server                 serverFlags
 	store, hold, file      string
 	format, out            string
 	timeout, memory, table string
 	ready                  string
 	params                 []string
 	list, show, limitGiven bool
+	timeoutGiven           bool
 	limit                  int64
 	run                    func(context.Context, *duckdb.Engine) error // asked in place of SQL and the shell
 }
@@ -53,6 +55,7 @@ func (e *env) querySQL() *cobra.Command {
   spoor query "SELECT eventName, count(*) FROM events GROUP BY 1 ORDER BY 2 DESC LIMIT 10" ./logs
   spoor query "SELECT * FROM cloudtrail_logs WHERE errorcode = 'AccessDenied'" s3://bucket/prefix --since 7d --format csv --out denied.csv
   spoor query --store ./store                           a shell over a store
+  spoor query --server https://spoor.example.com:8484   a shell over a service
   spoor query --list                                    ready queries
   spoor query --ready key --param key=AKIAIOSFODNN7EXAMPLE ./logs
   spoor query --ready refused --show                    its SQL
@@ -61,11 +64,18 @@ A query can only ask: no files, no network, no changes. It is ended after --time
 			strings.Replace(exitCodesHelp, "findings at or above --fail-on (or: no match, a failed test)", "not used", 1),
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
-			f.limitGiven = c.Flags().Changed("limit")
+			f.limitGiven, f.timeoutGiven = c.Flags().Changed("limit"), c.Flags().Changed("timeout")
+			if f.server.server != "" || len(args) < 2 && f.store == "" && !slices.ContainsFunc(args, isInput) && f.server.named() != "" {
+				if err := f.server.allow(c, "since", "until", "account", "region", "format", "out", "file", "limit", "timeout", "ready", "param", "list", "show", "quiet"); err != nil {
+					return err
+				}
+				return e.queryServer(c.Context(), &f, args)
+			}
 			return e.runQuery(c.Context(), &f, args)
 		},
 	}
 	f.in.add(c)
+	f.server.add(c, "ask the server at this `URL` (default: the variable SPOOR_SERVER, when there is nothing else to ask)")
 	fl := c.Flags()
 	fl.StringVar(&f.store, "store", "", "ask the store in this `folder`")
 	fl.StringVar(&f.hold, "hold", "", "ask the store as it was when this hold was `named`")
@@ -97,19 +107,28 @@ type question struct {
 	params []duckdb.Param
 }
 
-func (e *env) runQuery(ctx context.Context, f *queryFlags, args []string) error {
+// whatIsAsked finds out what is asked and of what; nil asks for the shell. done says that nothing is: a list or the SQL of a
+// ready query was all.
+func (e *env) whatIsAsked(f *queryFlags, args []string) (q *question, inputs []string, done bool, err error) {
 	if f.list {
-		return listReady(e.stdout)
+		return nil, nil, true, listReady(e.stdout)
 	}
-	q, inputs, err := f.question(e, args)
-	if err != nil {
-		return err
+	if q, inputs, err = f.question(e, args); err != nil {
+		return nil, nil, true, err
 	}
 	if f.show {
 		if f.ready == "" {
-			return usagef("--show wants --ready with the name of a query; spoor query --list lists them")
+			return nil, nil, true, usagef("--show wants --ready with the name of a query; spoor query --list lists them")
 		}
 		_, err := fmt.Fprintln(e.stdout, q.sql)
+		return nil, nil, true, err
+	}
+	return q, inputs, false, nil
+}
+
+func (e *env) runQuery(ctx context.Context, f *queryFlags, args []string) error {
+	q, inputs, done, err := e.whatIsAsked(f, args)
+	if err != nil || done {
 		return err
 	}
 	opts, err := f.options()
@@ -418,7 +437,7 @@ func (e *env) ask(ctx context.Context, f *queryFlags, opts duckdb.Options, q *qu
 		case f.run != nil:
 			err = f.run(ctx, engine)
 		case q == nil:
-			err = e.shell(ctx, f, engine)
+			err = e.engineShell(ctx, f, engine)
 		default:
 			if f.store != "" { // otherwise the query was looked at before the logs were read
 				err = usageOf(engine.Check(ctx, q.sql, q.params...))

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"bytes"
 	"io"
 	"os"
@@ -212,7 +213,8 @@ func TestShell(t *testing.T) {
 		"", ".format csv", "SELECT 1 AS a,", "  2 AS b -- ;", ";", "SELECT ';' AS c;", ".tables", ".schema", ".ready", ".show root", ".ready key", ".ready key key=AKIA", ".ready root",
 		"SELEC;", "DROP VIEW events;", ".format xml", ".nonsense", ".help", "SELECT (1;", ".quit", "SELECT 'after' AS z;",
 	}}
-	s := &shell{e: &env{stdout: &out, stderr: &errs}, f: queryFlags{format: "table"}, engine: engine, lines: in}
+	e := &env{stdout: &out, stderr: &errs}
+	s := &shell{e: e, f: queryFlags{format: "table"}, lines: in, answer: func(ctx context.Context, f *queryFlags, q *question) error { return e.answer(ctx, f, engine, q) }}
 	if err := s.run(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -249,7 +251,7 @@ func TestCompletion(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	words, err := shellColumns(t.Context(), engine)
+	words, err := shellColumns(t.Context(), engine.ColumnNames)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"spoor/internal/client"
 	"spoor/internal/dedup"
 	"spoor/internal/detect"
 	"spoor/internal/event"
@@ -28,11 +29,12 @@ const sortedBytes = 128 << 20
 func (e *env) search() *cobra.Command {
 	var in inputFlags
 	var kept storeFlags
+	var server serverFlags
 	var format, inFlag string
 	var limit int
 	var count bool
 	c := &cobra.Command{
-		Use:   "search TERM… PATH…|--store DIR",
+		Use:   "search TERM… PATH…|--store DIR|--server URL",
 		Short: "Find events by text or field",
 		Long: `Search prints the events in which every term holds, in the order of time. A term is text, found anywhere in an event,
 or a test of a field; case does not matter, * and ? are wildcards, and Sigma's modifiers work:
@@ -42,10 +44,20 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
   spoor search 'userIdentity.arn|endswith=/ana' 'sourceIPAddress|cidr=198.51.100.0/24' s3://bucket/prefix
   spoor search 'requestParameters.bucketName~^prod-' ./logs --format raw | jq .requestParameters
   spoor search eventID=4f1c2a9b-… --store ./store   a store reads only where that can be
-  spoor search ec2 -- ./ec2                         what stands behind -- is read` + strings.Replace(exitCodesHelp, "findings at or above --fail-on (or: no match, a failed test)", "no match", 1),
+  spoor search ec2 -- ./ec2                         what stands behind -- is read
+  spoor search errorCode=AccessDenied --since 1h --server https://spoor.example.com:8484` + strings.Replace(exitCodesHelp, "findings at or above --fail-on (or: no match, a failed test)", "no match", 1),
 		Args: minArgs(1, "something to look for and where", "spoor search eventName=StopLogging ./logs"),
 		RunE: func(c *cobra.Command, args []string) error {
 			terms, inputs := splitQuery(args, c.ArgsLenAtDash())
+			if format != "line" && format != "raw" && format != "jsonl" {
+				return usagef("--format %q: want line, raw or jsonl", format)
+			}
+			if server.server != "" || len(inputs) == 0 && inFlag == "" && kept.dir == "" && server.named() != "" {
+				if err := server.allow(c, "since", "until", "account", "region", "format", "limit", "count", "quiet"); err != nil {
+					return err
+				}
+				return e.searchServer(c.Context(), &server, &in, args, format != "line", limit, count)
+			}
 			if inFlag != "" {
 				inputs = append(inputs, inFlag)
 			}
@@ -54,9 +66,6 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 			}
 			if len(inputs) == 0 && kept.dir == "" {
 				return usagef("nowhere to look: %q is neither a file, a folder, s3:// nor -", args[len(args)-1])
-			}
-			if format != "line" && format != "raw" && format != "jsonl" {
-				return usagef("--format %q: want line, raw or jsonl", format)
 			}
 			want, err := wanted(terms)
 			if err != nil {
@@ -115,6 +124,7 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 	}
 	in.add(c)
 	kept.add(c)
+	server.add(c, "search the server at this `URL` (default: the variable SPOOR_SERVER, when there is nothing else to search)")
 	fl := c.Flags()
 	fl.StringVar(&format, "format", "line", "line, or raw: the records as they came, one a line")
 	fl.StringVar(&inFlag, "in", "", "a `path` to read, in place of the last arguments")
@@ -122,6 +132,80 @@ or a test of a field; case does not matter, * and ? are wildcards, and Sigma's m
 	fl.BoolVar(&count, "count", false, "print only the number of matches")
 	return c
 }
+
+// searchServer searches a server, in the order of time. Nothing of it is held back.
+func (e *env) searchServer(ctx context.Context, f *serverFlags, in *inputFlags, terms []string, raw bool, limit int, count bool) error {
+	c, err := f.client(f.named())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	q := client.Search{Terms: terms, Accounts: in.accounts, Regions: in.regions, Oldest: true}
+	if q.Since, q.Until, err = serverTimes(in.since, in.until); err != nil {
+		return err
+	}
+	if count {
+		n, err := c.Count(ctx, q)
+		if err != nil {
+			return remote(c, err)
+		}
+		if n.Total == 0 {
+			e.exit = ExitFindings
+		}
+		e.damagedThere(n.Damaged)
+		_, err = fmt.Fprintln(e.stdout, n.Total)
+		return err
+	}
+	out := bufio.NewWriterSize(e.stdout, 64<<10)
+	shown := 0
+	for {
+		q.Limit = 1000
+		if limit >= 0 {
+			q.Limit = min(q.Limit, max(limit-shown, 1))
+		}
+		page, err := c.Search(ctx, q)
+		if err != nil {
+			return errors.Join(remote(c, err), out.Flush())
+		}
+		if q.Cursor == "" {
+			e.damagedThere(page.Damaged)
+		}
+		for i := range page.Events {
+			if limit >= 0 && shown == limit {
+				break
+			}
+			rec, err := recordOf(&page.Events[i])
+			if err != nil {
+				return errors.Join(err, out.Flush())
+			}
+			line := eventLine
+			if raw {
+				line = rawLine
+			}
+			if _, err := out.WriteString(line(rec) + "\n"); err != nil {
+				return err
+			}
+			shown++
+		}
+		if err := out.Flush(); err != nil {
+			return err
+		}
+		q.Cursor = page.Next
+		if q.Cursor == "" || limit >= 0 && shown >= limit {
+			break
+		}
+	}
+	if q.Cursor != "" {
+		fmt.Fprintln(e.stderr, "spoor: there are more matches; --limit -1 shows all")
+	}
+	if shown == 0 && q.Cursor == "" && e.exit == ExitClean {
+		e.exit = ExitFindings
+	}
+	return nil
+}
+
+// rawLine is the record of an event on one line.
+func rawLine(e *event.Event) string { return string(safetext.JSON(e.Root().Compact(nil))) }
 
 // searcher gathers matches from all workers.
 type searcher struct {
@@ -158,7 +242,7 @@ func (w *searchWorker) Event(e *event.Event) error {
 	f := found{at: e.Time, id: strings.Clone(e.ID())}
 	if !w.s.count {
 		if w.s.raw {
-			f.text = string(safetext.JSON(e.Root().Compact(nil)))
+			f.text = rawLine(e)
 		} else {
 			f.text = eventLine(e)
 		}

@@ -2,14 +2,19 @@ package cli
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"spoor/internal/client"
+	"spoor/internal/event"
 )
 
 // serverFlags are the flags of commands that ask a server.
@@ -90,4 +95,60 @@ func remote(c *client.Client, err error) error {
 		return fmt.Errorf("%w; is it running? spoor serve starts one", err)
 	}
 	return err
+}
+
+// allow refuses flags that mean nothing to a server: those that are not among names, beside the server's own.
+func (f *serverFlags) allow(c *cobra.Command, names ...string) error {
+	names = append(names, "server", "token-file", "ca", "plain", "cpuprofile")
+	var bad []string
+	c.Flags().Visit(func(flag *pflag.Flag) {
+		if !slices.Contains(names, flag.Name) {
+			bad = append(bad, "--"+flag.Name)
+		}
+	})
+	if len(bad) > 0 {
+		return usagef("%s: a server has no use for it; it is for what is read here", strings.Join(bad, ", "))
+	}
+	return nil
+}
+
+// serverTimes are --since and --until as a server reads them: absolute, by this machine's clock.
+func serverTimes(since, until string) (from, to string, err error) {
+	now := time.Now()
+	text := func(flag, s string) (string, error) {
+		t, err := parseWhen(flag, s, now)
+		if err != nil || t.IsZero() {
+			return "", err
+		}
+		return t.UTC().Format(time.RFC3339), nil
+	}
+	if from, err = text("--since", since); err != nil {
+		return "", "", err
+	}
+	to, err = text("--until", until)
+	return from, to, err
+}
+
+// damagedThere tells of files that a server could not read.
+func (e *env) damagedThere(list []client.Damage) {
+	for _, d := range list {
+		e.damaged(d.File, d.What)
+	}
+}
+
+// recordOf reads the record of an event of a server.
+func recordOf(ev *client.Event) (*event.Event, error) {
+	raw := []byte(ev.Record)
+	if len(raw) > 0 && raw[0] == '"' { // it is not strictly JSON
+		var text string
+		if err := json.Unmarshal(raw, &text); err != nil {
+			return nil, fmt.Errorf("event %.64q of the server: %w", ev.ID, err)
+		}
+		raw = []byte(text)
+	}
+	rec, err := event.Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("event %.64q of the server: %w", ev.ID, err)
+	}
+	return rec, nil
 }

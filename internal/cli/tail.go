@@ -25,21 +25,48 @@ import (
 func (e *env) tail() *cobra.Command {
 	var in inputFlags
 	var rules ruleFlags
+	var server serverFlags
 	var follow, noRules bool
 	var last int
 	var every time.Duration
+	var format string
 	c := &cobra.Command{
-		Use:   "tail PATH…",
+		Use:   "tail PATH…|--server URL [TERM…]",
 		Short: "Show the latest events, and with -f those to come",
 		Long: `Tail prints the latest events, marks those that an alerting rule matches, and with -f goes on as files appear and grow.
 An event is shown once, however often it is delivered. A file that is being written is read again when it has changed, and
 reported when it stays unreadable.
 
+With --server it shows what a service has, and with -f what it accepts from then on, as it does; terms are those of spoor
+search. A connection that is lost is made again, and goes on where it was. What was missed is told.
+
   spoor tail ./logs
   spoor tail -f ./logs -n 50
-  spoor tail -f s3://bucket/AWSLogs --since 1h --every 30s` + exitCodesHelp,
-		Args: minArgs(1, "a folder, file or bucket to read", "spoor tail -f ./logs"),
+  spoor tail -f s3://bucket/AWSLogs --since 1h --every 30s
+  spoor tail -f --server https://spoor.example.com:8484 errorCode=AccessDenied
+  spoor tail -f -n 0 --format raw --server http://127.0.0.1:8484 | jq .eventName` + exitCodesHelp,
 		RunE: func(c *cobra.Command, args []string) error {
+			if format != "line" && format != "raw" {
+				return usagef("--format %q: want line or raw", format)
+			}
+			t := &tailer{env: e, last: last, raw: format == "raw", read: map[string]source.Object{}, failing: map[string]string{}, broken: map[string]bool{}}
+			if !noRules && !t.raw {
+				set, err := rules.load(c.Context(), e)
+				if err != nil {
+					return err
+				}
+				t.engine = detect.NewEngine(set)
+			}
+			if server.server != "" || len(args) == 0 && server.named() != "" {
+				if err := server.allow(c, "since", "account", "region", "format", "follow", "lines", "no-rules", "quiet",
+					"rules", "no-builtin", "enable", "disable", "deprecated", "strict", "placeholder"); err != nil {
+					return err
+				}
+				return t.runServer(c.Context(), &server, &in, args, follow)
+			}
+			if len(args) == 0 {
+				return usagef("%s wants a folder, file or bucket to read, or --server; for example: spoor tail -f ./logs", c.CommandPath())
+			}
 			if every < 10*time.Millisecond {
 				return usagef("--every %s: want at least 10ms", every)
 			}
@@ -47,14 +74,7 @@ reported when it stays unreadable.
 			if err != nil {
 				return err
 			}
-			t := &tailer{env: e, opts: opts, last: last, read: map[string]source.Object{}, failing: map[string]string{}, broken: map[string]bool{}}
-			if !noRules {
-				set, err := rules.load(c.Context(), e)
-				if err != nil {
-					return errors.Join(err, done())
-				}
-				t.engine = detect.NewEngine(set)
-			}
+			t.opts = opts
 			seen := dedup.New(dedup.Options{Dir: in.tempDir})
 			defer func() { _ = seen.Close() }() // temporary files only
 			t.opts.Seen = seen
@@ -64,7 +84,9 @@ reported when it stays unreadable.
 	}
 	in.add(c)
 	rules.add(c)
+	server.add(c, "follow the server at this `URL` (default: the variable SPOOR_SERVER, when there is no path)")
 	fl := c.Flags()
+	fl.StringVar(&format, "format", "line", "line, or raw: the records as they came, one a line")
 	fl.BoolVarP(&follow, "follow", "f", false, "go on as files appear and grow, until interrupted")
 	fl.IntVarP(&last, "lines", "n", 10, "events to start with")
 	fl.DurationVar(&every, "every", time.Second, "how often to look")
@@ -78,6 +100,7 @@ type tailer struct {
 	opts    intake.Options
 	engine  *detect.Engine // nil: no rules
 	last    int
+	raw     bool
 	read    map[string]source.Object // what was read, as it was listed then
 	failing map[string]string        // objects that could not be read, with the reason that will be told
 	broken  map[string]bool          // objects that were told, until they can be read
@@ -206,16 +229,25 @@ type tailWorker struct {
 	rules *detect.Worker
 }
 
-// Event implements [intake.Worker].
-func (w *tailWorker) Event(e *event.Event) error {
-	f := found{at: e.Time, id: strings.Clone(e.ID()), text: eventLine(e)}
+// line is an event with the rules that match it.
+func (w *tailWorker) line(e *event.Event) string {
+	if w.t.raw {
+		return rawLine(e)
+	}
+	text := eventLine(e)
 	if w.rules != nil {
 		w.rules.Evaluate(e, func(h detect.Hit) {
 			if h.Alerts() && h.Level() > detect.Informational {
-				f.text += "  << " + h.Level().String() + ": " + safetext.Terminal(h.Rule().Title, 120)
+				text += "  << " + h.Level().String() + ": " + safetext.Terminal(h.Rule().Title, 120)
 			}
 		})
 	}
+	return text
+}
+
+// Event implements [intake.Worker].
+func (w *tailWorker) Event(e *event.Event) error {
+	f := found{at: e.Time, id: strings.Clone(e.ID()), text: w.line(e)}
 	w.t.mu.Lock()
 	defer w.t.mu.Unlock()
 	w.t.lines = append(w.t.lines, f)

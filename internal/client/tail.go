@@ -22,6 +22,8 @@ type Tail struct {
 	// Idle is how long the server may say nothing before the connection counts as lost; default 1 min. Servers say something
 	// every 15 s.
 	Idle time.Duration
+	// Began is told each time that the server follows; nil tells nobody.
+	Began func()
 	// Lost is told when the connection is lost, and how long the next try waits; nil tells nobody.
 	Lost func(err error, wait time.Duration)
 }
@@ -117,6 +119,9 @@ func (s *tailing) connect(ctx context.Context) error {
 		}
 	}
 	s.reached = true
+	if s.t.Began != nil {
+		s.t.Began()
+	}
 	r := newEventReader(res.Body)
 	for {
 		b, err := r.next(func() { idle.Reset(s.t.Idle) })
