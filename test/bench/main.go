@@ -1,6 +1,6 @@
 // Command bench measures how fast Spoor reads and hunts and how much memory it takes, against what there is to compare
-// with: the decompression of the same files, DuckDB, and zcat with jq; and how fast a store is filled and asked. It prints
-// a page in Markdown, which docs/benchmarks.md keeps.
+// with: the decompression of the same files, DuckDB, and zcat with jq; how fast a store is filled and asked; and what a
+// running service takes in and how soon it answers. It prints a page in Markdown, which docs/benchmarks.md keeps.
 //
 //	go run ./test/bench -spoor bin/spoor            everything, about an hour
 //	go run ./test/bench -spoor bin/spoor -quick     small sizes, to see that it works; its figures mean nothing
@@ -49,6 +49,7 @@ var sections = [...]section{
 	{"memory", (*bench).memory},
 	{"tiny", (*bench).tiny},
 	{"store", (*bench).store},
+	{"serve", (*bench).serve},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -59,7 +60,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fl.SetOutput(stderr)
 	quick := fl.Bool("quick", false, "small sizes, to see that everything runs")
-	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store (default all)")
+	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store, serve (default all)")
 	out := fl.String("out", "", "write the page to this `file` too")
 	clean := fl.Bool("clean", false, "remove the data at the end")
 	fl.StringVar(&b.spoor, "spoor", "", "the `binary` to measure (default: one built for it)")
@@ -72,6 +73,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl.IntVar(&b.files, "files", 100_000, "about so many tiny files")
 	fl.IntVar(&b.stored, "stored", 2_000_000, "events of the store that is asked")
 	fl.IntVar(&b.day, "day", 1_000_000, "events of the day that is compacted")
+	fl.DurationVar(&b.pushed, "pushed", 20*time.Second, "how long the service takes events in as fast as it can")
+	fl.DurationVar(&b.steadily, "steadily", 10*time.Minute, "how long it takes them in at a steady rate")
+	fl.IntVar(&b.unflushed, "unflushed", 1_000_000, "events that are not flushed when it is killed")
 	fl.DurationVar(&b.timeout, "timeout", 0, "give up on a contender after so long (default never)")
 	if err := fl.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -85,14 +89,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		for name, small := range map[string]func(){
 			"events": func() { b.events = 30_000 }, "many": func() { b.many = 100_000 }, "huge": func() { b.huge = 60_000_000 },
 			"files": func() { b.files = 2_000 }, "stored": func() { b.stored = 50_000 }, "day": func() { b.day = 30_000 }, "runs": func() { b.runs = 1 },
+			"pushed": func() { b.pushed = 2 * time.Second }, "steadily": func() { b.steadily = 20 * time.Second }, "unflushed": func() { b.unflushed = 20_000 },
 		} {
 			if !set[name] {
 				small()
 			}
 		}
 	}
-	if fl.NArg() > 0 || b.runs < 1 || b.events < 1000 || b.many < 1000 || b.huge < 1<<20 || b.files < 100 || b.stored < 1000 || b.day < 1000 {
-		fmt.Fprintln(stderr, "bench: no arguments beside flags; -runs at least 1, -events, -many, -stored and -day 1000, -huge 1 MiB, -files 100")
+	if fl.NArg() > 0 || b.runs < 1 || b.events < 1000 || b.many < 1000 || b.huge < 1<<20 || b.files < 100 || b.stored < 1000 || b.day < 1000 || b.unflushed < 1000 || b.pushed < time.Second || b.steadily < 10*time.Second {
+		fmt.Fprintln(stderr, "bench: no arguments beside flags; -runs at least 1, -events, -many, -stored, -day and -unflushed 1000, -huge 1 MiB, -files 100, -pushed 1s, -steadily 10s")
 		return 2
 	}
 	wanted := strings.FieldsFunc(*only, func(r rune) bool { return r == ',' })
@@ -131,7 +136,8 @@ type bench struct {
 	events, many      int
 	stored, day       int
 	huge              int64
-	files             int
+	files, unflushed  int
+	pushed, steadily  time.Duration
 	timeout           time.Duration
 	page, log         io.Writer
 }

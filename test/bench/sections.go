@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"spoor/internal/sample"
 )
@@ -73,6 +74,15 @@ func (b *bench) bars(all []*measured, bars ...bar) {
 		fmt.Fprintf(b.page, "- %s, against %s: %s\n", w.name, w.than, w.verdict(all))
 	}
 }
+
+func sayReached(ok bool) string {
+	if ok {
+		return "reached"
+	}
+	return "**missed**"
+}
+
+func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
 // thousands writes a number with commas.
 func thousands(f float64) string {

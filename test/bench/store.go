@@ -30,13 +30,6 @@ const (
 	asked       = 7                      // warm runs of each question, fewer of those that take long
 )
 
-func sayReached(ok bool) string {
-	if ok {
-		return "reached"
-	}
-	return "**missed**"
-}
-
 // store is what the store must be quick at: filling it, merging its files, and asking.
 func (b *bench) store(ctx context.Context) error {
 	fmt.Fprintf(b.page, "\n## The store\n")
@@ -200,8 +193,6 @@ func cpuTime() time.Duration {
 }
 
 func everything(engine.Question) bool { return true }
-
-func millis(d time.Duration) string { return fmt.Sprintf("%.1f", float64(d)/float64(time.Millisecond)) }
 
 // questions asks a store as it was filled, and after compaction, and DuckDB's own table with the same columns.
 func (b *bench) questions(ctx context.Context, d *data, dir string) (n engine.Needles, err error) {
