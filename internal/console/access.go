@@ -45,7 +45,8 @@ type MadeToken struct {
 	Secret string `json:"secret" doc:"the whole credential; this is the only answer that has it"`
 }
 
-type userPath struct {
+// UserPath names a user in a path. It is exported because huma reads exported members alone.
+type UserPath struct {
 	Name string `path:"name" maxLength:"64" doc:"name of the user; root is one"`
 }
 
@@ -118,12 +119,12 @@ func (c *Console) registerAccess() {
 			return &body[iam.Principal]{made}, err
 		})
 	register(c, spec{method: "GET", path: apiPath + "/users/{name}", action: iam.GetUser, tag: "access", summary: "One user", about: aboutUser},
-		func(_ context.Context, in *userPath) (*body[iam.Principal], error) {
+		func(_ context.Context, in *UserPath) (*body[iam.Principal], error) {
 			p, err := c.o.Access.User(in.Name)
 			return &body[iam.Principal]{p}, err
 		})
 	type update struct {
-		userPath
+		UserPath
 		Body UserRoles
 	}
 	register(c, spec{method: "PUT", path: apiPath + "/users/{name}", action: iam.UpdateUser, tag: "access", summary: "Give a user other roles", about: aboutUserRoles, body: true},
@@ -144,7 +145,7 @@ func (c *Console) registerAccess() {
 			return &body[iam.Principal]{now}, err
 		})
 	register(c, spec{method: "DELETE", path: apiPath + "/users/{name}", action: iam.DeleteUser, tag: "access", summary: "Delete a user and its tokens", about: aboutUser},
-		func(ctx context.Context, in *userPath) (*none, error) {
+		func(ctx context.Context, in *UserPath) (*none, error) {
 			return nil, c.apply(ctx, change{
 				action: iam.DeleteUser, params: map[string]any{"userName": in.Name}, resources: c.userResource(in.Name),
 				check: func() error { return c.exists(in.Name) },
@@ -152,7 +153,7 @@ func (c *Console) registerAccess() {
 			})
 		})
 	register(c, spec{method: "GET", path: apiPath + "/users/{name}/tokens", action: iam.ListTokens, tag: "access", summary: "Tokens of a user, without their secrets", about: aboutUser},
-		func(_ context.Context, in *userPath) (*list[iam.Token], error) {
+		func(_ context.Context, in *UserPath) (*list[iam.Token], error) {
 			if err := c.exists(in.Name); err != nil {
 				return nil, err
 			}
@@ -167,7 +168,7 @@ func (c *Console) registerAccess() {
 			return out, nil
 		})
 	type newToken struct {
-		userPath
+		UserPath
 		Body NewToken
 	}
 	register(c, spec{method: "POST", path: apiPath + "/users/{name}/tokens", action: iam.CreateToken, tag: "access", summary: "Make a token for a user", status: http.StatusCreated, about: aboutUser,

@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"net/url"
 	"path"
+	"regexp"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -300,7 +301,7 @@ func knownMethod(m string) string {
 func (c *Console) enter(w *writer, r *http.Request, cl *call) {
 	_, pattern := c.mux.Handler(r)
 	cl.route = c.routes[pattern]
-	if r.URL.Path == "" || path.Clean(r.URL.Path) != strings.TrimSuffix(r.URL.Path, "/") && r.URL.Path != "/" || r.Method == http.MethodConnect {
+	if !tidy(r.URL.Path) || r.Method == http.MethodConnect {
 		cl.route, pattern = nil, "" // the mux would redirect it
 	}
 	if cl.route != nil && cl.route.public {
@@ -318,7 +319,7 @@ func (c *Console) enter(w *writer, r *http.Request, cl *call) {
 	}
 	caller.TLS = cl.tls
 	cl.caller = caller
-	if recorder.HideText(r.URL.RawQuery) != r.URL.RawQuery || recorder.HideText(r.URL.Path) != r.URL.Path {
+	if hasToken(r.URL) {
 		tell(w, r, problem(http.StatusBadRequest, codeTokenInURL, "a token stands in the URL, where logs of others may have kept it: revoke it, and send tokens in the header Authorization"))
 		return
 	}
@@ -329,13 +330,30 @@ func (c *Console) enter(w *writer, r *http.Request, cl *call) {
 	c.mux.ServeHTTP(w, r)
 }
 
+// tokenText is a token of Spoor.
+var tokenText = regexp.MustCompile(`(?i)spoor_[a-z2-7]{16}_[a-z2-7]{16}`)
+
+// hasToken says whether a token stands in a URL.
+func hasToken(u *url.URL) bool {
+	query, err := url.QueryUnescape(u.RawQuery)
+	if err != nil {
+		query = u.RawQuery
+	}
+	return tokenText.MatchString(u.Path) || tokenText.MatchString(query)
+}
+
+// tidy says whether a path is written as those of routes are.
+func tidy(p string) bool {
+	return p == "/" || p != "" && p != strings.TrimSuffix(catalogPath, "/") && path.Clean(p) == strings.TrimSuffix(p, "/")
+}
+
 // unknown answers calls of paths and methods that are not there.
 func (c *Console) unknown(w http.ResponseWriter, r *http.Request) {
 	var allow []string
 	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete} {
 		probe := r.Clone(r.Context())
 		probe.Method = m
-		if h, pattern := c.mux.Handler(probe); h != nil && pattern != "" && path.Clean(r.URL.Path) == strings.TrimSuffix(r.URL.Path, "/") {
+		if _, pattern := c.mux.Handler(probe); pattern != "" && tidy(r.URL.Path) {
 			allow = append(allow, m)
 		}
 	}
@@ -360,7 +378,7 @@ func (c *Console) gate(rt *route, next http.Handler) http.Handler {
 			_ = ctl.SetReadDeadline(time.Now().Add(pushTime)) // not every connection has deadlines
 		} else {
 			_ = ctl.SetReadDeadline(time.Now().Add(readTime))
-			r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+			r.Body = http.MaxBytesReader(w, r.Body, maxBody+1) // a byte more than huma reads, which tells it as what it is
 		}
 		var body []byte
 		if rt.body {

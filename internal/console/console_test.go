@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -139,14 +138,14 @@ func (p *parts) Search(_ context.Context, q query.Search) (query.Page, error) {
 	return query.Page{Events: []query.Event{{ID: "e-1", Name: "CreateUser", Time: start, Raw: json.RawMessage(rawEvent)}}, Next: "next"}, err
 }
 
-func (p *parts) Event(_ context.Context, id string) (query.Event, error) {
+func (p *parts) Event(_ context.Context, id string) (query.Event, []store.Damage, error) {
 	if err := p.note("event %s", id); err != nil {
-		return query.Event{}, err
+		return query.Event{}, nil, err
 	}
 	if id != "e-1" {
-		return query.Event{}, query.ErrNotFound
+		return query.Event{}, nil, query.ErrNotFound
 	}
-	return query.Event{ID: "e-1", Raw: json.RawMessage(rawEvent)}, nil
+	return query.Event{ID: "e-1", Raw: json.RawMessage(rawEvent)}, nil, nil
 }
 
 func (p *parts) Histogram(_ context.Context, q query.Histogram) (query.HistogramResult, error) {
@@ -337,7 +336,7 @@ func (s *service) logged() string {
 	return s.log.String()
 }
 
-// serve makes a service with a user of each role: admin, analyst, auditor, recorder, and nobody, who has none.
+// serve makes a service with a user of each role: admin, analyst, auditor, recorder, and nobody and target, who have none.
 func serve(t *testing.T, change func(*Options)) *service {
 	t.Helper()
 	var mu sync.Mutex
@@ -358,9 +357,9 @@ func serve(t *testing.T, change func(*Options)) *service {
 	if s.secrets["root"], _, err = s.access.FirstRoot(); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"admin", "analyst", "auditor", "recorder", "nobody"} {
+	for _, name := range []string{"admin", "analyst", "auditor", "recorder", "nobody", "target"} {
 		roles := []iam.Role{iam.Role(name)}
-		if name == "nobody" {
+		if name == "nobody" || name == "target" {
 			roles = []iam.Role{}
 		}
 		if _, err := s.access.CreateUser(name, roles, ""); err != nil {
@@ -431,4 +430,10 @@ func problemIn(t *testing.T, w *httptest.ResponseRecorder) Problem {
 
 var errTest = errors.New("a part failed with the token spoor_abcdefghijklmnop_secret")
 
-var _ netip.Addr
+func holdsOf(names ...string) []store.Hold {
+	var out []store.Hold
+	for _, n := range names {
+		out = append(out, store.Hold{Name: n})
+	}
+	return out
+}

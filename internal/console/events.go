@@ -3,6 +3,8 @@ package console
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -153,7 +155,7 @@ func (c *Console) registerEvents() {
 			return stream(func(w http.ResponseWriter, r *http.Request) error { return servePush(w, r, h) }, c), nil
 		})
 	type search struct {
-		selecting
+		Selecting
 		Order  string `query:"order" enum:"newest,oldest" default:"newest" doc:"which come first"`
 		Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"most events of a page"`
 		Cursor string `query:"cursor" maxLength:"4096" doc:"next of the page before, with everything else the same"`
@@ -164,7 +166,7 @@ func (c *Console) registerEvents() {
 			if err != nil {
 				return nil, err
 			}
-			f, err := c.filter(in.selecting)
+			f, err := c.filter(in.Selecting)
 			if err != nil {
 				return nil, err
 			}
@@ -188,7 +190,10 @@ func (c *Console) registerEvents() {
 			if err != nil {
 				return nil, err
 			}
-			e, err := a.Event(ctx, in.ID)
+			e, damaged, err := a.Event(ctx, in.ID)
+			if errors.Is(err, query.ErrNotFound) && len(damaged) > 0 {
+				return nil, problem(http.StatusNotFound, codeNotFound, fmt.Sprintf("there is no such event in what can be read; %d damaged files may have it", len(damaged)))
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -198,7 +203,7 @@ func (c *Console) registerEvents() {
 			return &eventOrRecord{Type: "application/json", Body: eventOf(&e)}, nil
 		})
 	type histogram struct {
-		selecting
+		Selecting
 		Interval string `query:"interval" maxLength:"32" doc:"length of a bucket, such as 5m or 1d: whole seconds"`
 		Buckets  int    `query:"buckets" minimum:"1" maximum:"10000" doc:"how many buckets are wanted, in place of interval; default 60"`
 		By       string `query:"by" maxLength:"256" doc:"a field by whose values to divide, such as eventSource"`
@@ -210,7 +215,7 @@ func (c *Console) registerEvents() {
 				return nil, err
 			}
 			q := query.Histogram{Buckets: in.Buckets, By: in.By}
-			if q.Filter, err = c.filter(in.selecting); err != nil {
+			if q.Filter, err = c.filter(in.Selecting); err != nil {
 				return nil, err
 			}
 			if in.Interval != "" {
@@ -232,7 +237,7 @@ func (c *Console) registerEvents() {
 			return &body[Counts]{out}, nil
 		})
 	type top struct {
-		selecting
+		Selecting
 		Field string `query:"field" required:"true" maxLength:"256" doc:"a path of the record, such as eventName or requestParameters.bucketName, or one of /fields"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"10" doc:"most values"`
 	}
@@ -242,7 +247,7 @@ func (c *Console) registerEvents() {
 			if err != nil {
 				return nil, err
 			}
-			f, err := c.filter(in.selecting)
+			f, err := c.filter(in.Selecting)
 			if err != nil {
 				return nil, err
 			}

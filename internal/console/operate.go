@@ -82,7 +82,8 @@ func itemsOf[T any](list []T) *body[items[T]] {
 	return &body[items[T]]{items[T]{list}}
 }
 
-type sourcePath struct {
+// SourcePath names a source in a path; see [UserPath].
+type SourcePath struct {
 	Name string `path:"name" maxLength:"128" doc:"name of the source"`
 }
 
@@ -115,7 +116,7 @@ func (c *Console) registerSources() {
 			return itemsOf(s.List()), nil
 		})
 	register(c, spec{method: "GET", path: apiPath + "/sources/{name}", action: iam.GetSource, tag: "sources", summary: "One source", about: aboutSource},
-		func(_ context.Context, in *sourcePath) (*body[SourceStatus], error) {
+		func(_ context.Context, in *SourcePath) (*body[SourceStatus], error) {
 			s, err := c.sources()
 			if err != nil {
 				return nil, err
@@ -132,7 +133,7 @@ func (c *Console) registerSources() {
 		{"resume", "Read from it again", iam.ResumeSource, Sources.Resume},
 	} {
 		register(c, spec{method: "POST", path: apiPath + "/sources/{name}/" + op.verb, action: op.action, tag: "sources", summary: op.summary, about: aboutSource},
-			func(ctx context.Context, in *sourcePath) (*body[SourceStatus], error) {
+			func(ctx context.Context, in *SourcePath) (*body[SourceStatus], error) {
 				s, err := c.sources()
 				if err != nil {
 					return nil, err
@@ -150,7 +151,7 @@ func (c *Console) registerSources() {
 			})
 	}
 	type letters struct {
-		sourcePath
+		SourcePath
 		After string `query:"after" maxLength:"256" doc:"id of the last letter of the page before"`
 		Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 	}
@@ -175,7 +176,7 @@ func (c *Console) registerSources() {
 			return &body[letterPage]{page}, nil
 		})
 	type letterPath struct {
-		sourcePath
+		SourcePath
 		ID string `path:"id" maxLength:"256" doc:"id of the dead letter"`
 	}
 	letter := func(src live.Source, id string) func() error {
@@ -258,6 +259,11 @@ type NewHold struct {
 	Until  time.Time `json:"until,omitzero" required:"false" doc:"not included; without it, all days from since on, and those to come"`
 }
 
+// HoldPath names a hold in a path; see [UserPath].
+type HoldPath struct {
+	Name string `path:"name" maxLength:"128" doc:"name of the hold"`
+}
+
 func (c *Console) registerStore() {
 	register(c, spec{method: "GET", path: apiPath + "/store", action: iam.GetStore, tag: "store", summary: "What the store holds, by day"},
 		func(ctx context.Context, _ *none) (*body[StoreState], error) {
@@ -316,9 +322,6 @@ func (c *Console) registerStore() {
 			}
 			return itemsOf(list), nil
 		})
-	type holdPath struct {
-		Name string `path:"name" maxLength:"128" doc:"name of the hold"`
-	}
 	held := func(ctx context.Context, k StoreKeeper, name string) (bool, error) {
 		list, err := k.Holds(ctx)
 		for _, h := range list {
@@ -329,7 +332,7 @@ func (c *Console) registerStore() {
 		return false, err
 	}
 	type putHold struct {
-		holdPath
+		HoldPath
 		Body NewHold
 	}
 	register(c, spec{method: "PUT", path: apiPath + "/holds/{name}", action: iam.PutHold, tag: "store", summary: "Keep retention from removing anything", status: http.StatusNoContent},
@@ -361,7 +364,7 @@ func (c *Console) registerStore() {
 			})
 		})
 	register(c, spec{method: "DELETE", path: apiPath + "/holds/{name}", action: iam.DeleteHold, tag: "store", summary: "Let retention go on"},
-		func(ctx context.Context, in *holdPath) (*none, error) {
+		func(ctx context.Context, in *HoldPath) (*none, error) {
 			k, err := c.store()
 			if err != nil {
 				return nil, err

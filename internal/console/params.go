@@ -11,8 +11,8 @@ import (
 	"spoor/internal/query"
 )
 
-// selecting are the query parameters by which events are chosen.
-type selecting struct {
+// Selecting are the query parameters by which events are chosen.
+type Selecting struct {
 	Term    []string `query:"term,explode" maxItems:"100" doc:"a term of spoor search: text anywhere in the event, or field=value, field!=value, field|modifier=value, field~expression. All must hold"`
 	Since   string   `query:"since" maxLength:"64" doc:"earliest event time: 2026-01-10, 2026-01-10T09:00:00Z, or 36h or 7d ago"`
 	Until   string   `query:"until" maxLength:"64" doc:"latest event time, itself not included; written like since"`
@@ -20,7 +20,7 @@ type selecting struct {
 	Region  []string `query:"region,explode" maxItems:"100" doc:"only events of these Regions"`
 }
 
-func (c *Console) filter(s selecting) (query.Filter, error) {
+func (c *Console) filter(s Selecting) (query.Filter, error) {
 	f := query.Filter{Terms: s.Term, Accounts: s.Account, Regions: s.Region}
 	var err error
 	f.Since, f.Until, err = c.span("query.", s.Since, s.Until)

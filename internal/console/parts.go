@@ -46,7 +46,8 @@ type Recorder interface {
 // Asker answers questions about events; package query has one. Errors are those of package query.
 type Asker interface {
 	Search(ctx context.Context, q query.Search) (query.Page, error)
-	Event(ctx context.Context, id string) (query.Event, error)
+	// Event gives one event, and the files that could not be read and may have it when it is not found.
+	Event(ctx context.Context, id string) (query.Event, []store.Damage, error)
 	Histogram(ctx context.Context, q query.Histogram) (query.HistogramResult, error)
 	Top(ctx context.Context, q query.Top) (query.TopResult, error)
 	SQL(ctx context.Context, q query.SQL) (Rows, error)

@@ -122,7 +122,7 @@ func problem(status int, code, detail string) *Problem {
 // invalid is a problem with one thing of the request.
 func invalid(where, message string) *Problem {
 	p := problem(http.StatusUnprocessableEntity, codeInvalid, where+": "+message)
-	p.Errors = []ProblemField{{where, recorder.HideText(message)}}
+	p.Errors = []ProblemField{{recorder.HideText(where), recorder.HideText(message)}}
 	return p
 }
 
@@ -240,7 +240,7 @@ func transform(ctx huma.Context, _ string, v any) (any, error) {
 			if v.Status == http.StatusBadRequest { // an error of the JSON decoder may repeat what was sent
 				message = "it is no valid JSON"
 			}
-			p.Errors = append(p.Errors, ProblemField{e.Location, recorder.HideText(message)})
+			p.Errors = append(p.Errors, ProblemField{recorder.HideText(e.Location), recorder.HideText(message)})
 		}
 		if len(p.Errors) > 0 {
 			p.Detail = p.Errors[0].Where + ": " + p.Errors[0].Message

@@ -54,7 +54,7 @@ func register[I, O any](c *Console, s spec, h func(ctx context.Context, in *I) (
 	c.routes[pattern] = rt
 	op := huma.Operation{
 		OperationID: operationID(s), Method: s.method, Path: s.path, Summary: s.summary, Description: s.doc, Tags: []string{s.tag},
-		DefaultStatus: s.status, MaxBodyBytes: maxBody + 1, BodyReadTimeout: readTime,
+		DefaultStatus: s.status, MaxBodyBytes: maxBody, BodyReadTimeout: readTime,
 		Responses: map[string]*huma.Response{"default": {
 			Description: "a problem",
 			Content: map[string]*huma.MediaType{"application/problem+json": {
