@@ -57,7 +57,7 @@ search. A connection that is lost is made again, and goes on where it was. What 
 				}
 				t.engine = detect.NewEngine(set)
 			}
-			if server.server != "" || len(args) == 0 && server.named() != "" {
+			if server.server != "" || !slices.ContainsFunc(args, isInput) && server.named() != "" {
 				if err := server.allow(c, "since", "account", "region", "format", "follow", "lines", "no-rules", "quiet",
 					"rules", "no-builtin", "enable", "disable", "deprecated", "strict", "placeholder"); err != nil {
 					return err

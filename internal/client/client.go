@@ -251,7 +251,7 @@ func (c *Client) do(ctx context.Context, q call) (*http.Response, error) {
 				return nil, err
 			}
 			wait = max(wait, told.RetryAfter)
-		case !errors.Is(err, ErrUnreachable) || refused(err):
+		case !errors.Is(err, ErrUnreachable) || refused(err) && try == 0: // later, it may be starting again
 			return nil, err
 		}
 		if wait > mostBackoff*c.o.Backoff {

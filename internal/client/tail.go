@@ -198,11 +198,11 @@ func newEventReader(r io.Reader) *eventReader { return &eventReader{bufio.NewRea
 // stream without the empty line that ends a block is not whole, and left out.
 func (e *eventReader) next(alive func()) (block, error) {
 	b := block{retry: -1}
-	some, lines := false, 0
+	some := false // anything but comments
 	for {
 		line, err := e.line()
 		if err != nil {
-			if errors.Is(err, io.EOF) && (some || lines > 0) {
+			if errors.Is(err, io.EOF) && some {
 				err = io.ErrUnexpectedEOF
 			}
 			return b, err

@@ -19,19 +19,22 @@ type Gap struct {
 // Stretch is the time over which an account has records in a Region.
 type Stretch struct {
 	Account, Region string
-	First, Last     time.Time // hours
+	First, Last     time.Time // hours, up to until
 	Hours           int       // from the first to the last, both included
 	Busy            int       // of them, those with records
 	Objects         Objects   // whose keys name the account and the Region, of all hours
 	Records         Records   // of all hours
 }
 
-// Steady stretches have records in at least three of four hours, and in eight at least: an hour without any is told as a gap.
-func (s *Stretch) Steady() bool { return s.Busy >= 8 && 4*s.Busy >= 3*s.Hours }
+// steady says whether hours have records in at least three of four from the first to the last, and in eight at least.
+func steady(busy []time.Time) bool {
+	n := len(busy)
+	return n >= 8 && 4*n >= 3*(between(busy[0], busy[n-1])+1)
+}
 
-// Stretches adds cells up by account and Region, and finds the gaps of those that are steady: the hours without a record
-// between the first and the last one, and two or more behind the last one, up to the latest of the report before until, whose
-// hour is not over. Hours before since and after until are left out of times and gaps.
+// Stretches adds cells up by account and Region, and finds gaps where there are records in most hours since a time: the hours
+// without any between the first and the last one, and two or more behind the last one, up to the latest of the report before
+// until, whose hour is not over. Hours after until are left out of times and gaps.
 func (r *Report) Stretches(since, until time.Time) ([]Stretch, []Gap) {
 	since, until = since.UTC().Truncate(time.Hour), until.UTC().Truncate(time.Hour)
 	type key struct{ account, region string }
@@ -48,7 +51,7 @@ func (r *Report) Stretches(since, until time.Time) ([]Stretch, []Gap) {
 		s := &out[len(out)-1]
 		s.Objects.add(c.Objects)
 		s.Records.add(c.Records)
-		if c.Hour.IsZero() || c.Hour.Before(since) || c.Hour.After(until) || c.Records.Kept+c.Records.Duplicate == 0 {
+		if c.Hour.IsZero() || c.Hour.After(until) || c.Records.Kept+c.Records.Duplicate == 0 {
 			continue
 		}
 		hours[k] = append(hours[k], c.Hour)
@@ -65,7 +68,10 @@ func (r *Report) Stretches(since, until time.Time) ([]Stretch, []Gap) {
 		}
 		s.First, s.Last, s.Busy = busy[0], busy[len(busy)-1], len(busy)
 		s.Hours = between(s.First, s.Last) + 1
-		if !s.Steady() || s.Account == "" || s.Account == Rest {
+		if i, _ := slices.BinarySearchFunc(busy, since, time.Time.Compare); i > 0 {
+			busy = busy[i:]
+		}
+		if !steady(busy) || s.Account == "" || s.Account == Rest {
 			continue
 		}
 		for k, h := range busy {

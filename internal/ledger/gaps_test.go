@@ -33,7 +33,7 @@ func TestStretches(t *testing.T) {
 	if want := []Gap{inside, open}; !slices.Equal(gaps, want) {
 		t.Errorf("gaps %+v, want %+v", gaps, want)
 	}
-	if len(got) != 4 || got[0].Busy != 18 || got[0].Hours != 20 || !got[0].Steady() || got[1].Busy != 5 || got[1].Hours != 17 || got[1].Steady() || !got[2].Steady() || got[3].Busy != 0 ||
+	if len(got) != 4 || got[0].Busy != 19 || got[0].Hours != 520 || !got[0].First.Equal(at(-500)) || got[1].Busy != 5 || got[1].Hours != 17 || got[2].Busy != 12 || got[3].Busy != 0 ||
 		got[3].Objects.Failed != 1 || got[0].Records.Kept != 40 {
 		t.Errorf("%+v", got)
 	}
