@@ -66,6 +66,9 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 	if err := s.writable(); err != nil {
 		return nil, err
 	}
+	if s.following.Load() {
+		return nil, errors.New("ingest: the store follows a journal, which what is to be added belongs into")
+	}
 	if opts.EpochRows <= 0 {
 		opts.EpochRows = 500_000
 	}
@@ -96,10 +99,13 @@ func (s *Store) Ingest(ctx context.Context, opts IngestOptions) (_ *IngestResult
 	if in.seen, err = s.newSeen(ctx, opts.TempDir); err != nil {
 		return nil, err
 	}
+	if in.hot, err = s.withHot(ctx, in.seen); err != nil {
+		return nil, err
+	}
 	// The next writer empties the index folder of what is not an index.
 	in.aside = segment.NewSpill(cmp.Or(opts.TempDir, filepath.Join(s.dir, indexDir)))
 	io := opts.Intake
-	io.Ledger, io.Seen, io.Epochs, io.Window = in.listing, in.seen, in, window
+	io.Ledger, io.Seen, io.Epochs, io.Window = in.listing, in.hot, in, window
 	err = intake.Run(ctx, io, in.newWorker)
 	// What ended is committed whatever stopped the rest, if nothing of it was interrupted.
 	if in.inflight == 0 && in.broken == nil && ctx.Err() == nil {
@@ -121,6 +127,7 @@ type ingestion struct {
 	opts    IngestOptions
 	known   []*objectsFile
 	seen    *seen
+	hot     *hotSeen // seen, and hot rows
 	aside   *segment.Spill
 	began   time.Time
 	listing *ledger.Ledger // of what is left out while listing
@@ -147,6 +154,9 @@ func (in *ingestion) close() error {
 	var errs []error
 	for _, o := range in.known {
 		errs = append(errs, o.close())
+	}
+	if in.hot != nil {
+		errs = append(errs, in.hot.close())
 	}
 	if in.seen != nil {
 		errs = append(errs, in.seen.close())

@@ -44,12 +44,14 @@ func (s *Store) Plan(ctx context.Context, f Filter) (_ *Plan, err error) {
 	if f.Hold != "" {
 		tf.Tag = holdPrefix + f.Hold
 	}
-	p, err := s.table.Plan(ctx, tf)
+	p, _, hot, err := s.now(ctx, tf)
 	if err != nil {
 		return nil, fmt.Errorf("plan a query: %w", err)
 	}
-	out := &Plan{Plan: p, Damaged: []Damage{}, release: release}
-	good := p.Files[:0:0]
+	out := &Plan{Plan: p, Damaged: nonNil(hot.damage), release: release}
+	p.Files = append(p.Files, hot.tables(s.dir, tf)...)
+	byTime(p.Files)
+	good := make([]table.File, 0, len(p.Files))
 	for _, file := range p.Files {
 		if err := ctx.Err(); err != nil {
 			return nil, err

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -36,9 +38,10 @@ type Source struct {
 	opts ReadOptions
 	rows int64 // of an object at most
 
-	earlier *dedup.Index
-	mu      sync.Mutex // guards parts
-	parts   map[string]stretch
+	earlier  *dedup.Index
+	mu       sync.Mutex // guards parts and releases
+	parts    map[string]stretch
+	releases []func() // of what was listed
 }
 
 // stretch is a part of a data file.
@@ -63,8 +66,16 @@ func (s *Store) Read(opts ReadOptions) *Source {
 // Source is [Store.Read] of everything that the filter asks for.
 func (s *Store) Source(f Filter) *Source { return s.Read(ReadOptions{Filter: f}) }
 
-// Close lets go of the index of events.
-func (src *Source) Close() error { return src.earlier.Close() }
+// Close lets go of the files and of the index of events.
+func (src *Source) Close() error {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	for _, release := range src.releases {
+		release()
+	}
+	src.releases = nil
+	return src.earlier.Close()
+}
 
 // Earlier looks an event up among those that the source has listed as distinct, for [dedup.Options].
 func (src *Source) Earlier(k dedup.Key, at int64) (dedup.Verdict, error) {
@@ -78,10 +89,22 @@ func (src *Source) List(ctx context.Context, sel source.Selection, visit func(so
 	if src.opts.Hold != "" {
 		all.Tag = holdPrefix + src.opts.Hold
 	}
-	p, err := src.s.table.Plan(ctx, all)
+	release := src.s.leases.take(src.s.opts.Now())
+	src.mu.Lock()
+	src.releases = append(src.releases, release)
+	src.mu.Unlock()
+	p, _, hot, err := src.s.now(ctx, all)
 	if err != nil {
 		return fmt.Errorf("list the files of %s: %w", src.s.dir, err)
 	}
+	for _, d := range hot.damage {
+		obj := source.Object{Name: filepath.Join(src.s.dir, filepath.FromSlash(d.File)), Err: errors.New(d.What)}
+		if err := visit(obj, ""); err != nil {
+			return err
+		}
+	}
+	p.Files = append(p.Files, hot.tables(src.s.dir, all)...)
+	byTime(p.Files)
 	rows := narrowed(src.opts.Want, sel.Accounts, sel.Regions)
 	for _, file := range p.Files {
 		if err := ctx.Err(); err != nil {
@@ -134,6 +157,7 @@ func (src *Source) know(ctx context.Context, file table.File) (bool, error) {
 		return false, nil
 	}
 	want, whole := ids.Sum(), int64(ids.Len()) == file.Rows && ids.Verify() == nil
+	first, last := ids.Times()
 	if err := ids.Close(); err != nil {
 		return false, err
 	}
@@ -146,13 +170,22 @@ func (src *Source) know(ctx context.Context, file table.File) (bool, error) {
 	case err != nil || sum != want:
 		return false, nil
 	}
-	if file.MinTime.IsZero() {
+	switch {
+	case isHot(file.Name):
+		if last-first > mostDays*24*int64(time.Hour) {
+			return false, nil // too many days to note it under each
+		}
+		src.earlier.Add(name, first, last)
+	case file.MinTime.IsZero():
 		src.earlier.Add(name, 0, 0)
-	} else {
+	default:
 		src.earlier.Add(name, file.MinTime.UnixNano(), file.MaxTime.UnixNano())
 	}
 	return true, nil
 }
+
+// mostDays is how many days a hot file may be spread over to be known as a whole.
+const mostDays = 40_000
 
 // narrowed adds accounts and Regions to what is wanted.
 func narrowed(want *segment.Rows, accounts, regions []string) *segment.Rows {

@@ -28,9 +28,14 @@ const rewriteRows = 1_000_000
 
 // merge writes the rows of files, which lie in one day, into new files in the order of the rows, those rows only for
 // which keep is true; a nil keep keeps all. The files are not committed. It holds a few batches of rows in memory.
-func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.Event) bool) (segs []segment.Segment, err error) {
+func (s *Store) merge(ctx context.Context, files []table.File, keep func(*event.Event) bool) ([]segment.Segment, error) {
+	return s.mergeInto(ctx, files, segment.Options{Dir: s.dir, MaxRows: rewriteRows}, keep)
+}
+
+// mergeInto is merge for files of any days, into files of the options.
+func (s *Store) mergeInto(ctx context.Context, files []table.File, opts segment.Options, keep func(*event.Event) bool) (segs []segment.Segment, err error) {
 	slices.SortFunc(files, byStart)
-	out := segment.NewStream(segment.Options{Dir: s.dir, MaxRows: rewriteRows})
+	out := segment.NewStream(opts)
 	var open rowHeap
 	defer func() {
 		for _, c := range open {

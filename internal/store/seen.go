@@ -74,12 +74,23 @@ func (sn *seen) open(ctx context.Context) error {
 	return nil
 }
 
-func (sn *seen) add(ids string, from, to time.Time) {
+// reopen makes the events of all data files known that are there now, and again what is missing for that.
+func (sn *seen) reopen(ctx context.Context) error {
+	sn.mu.Lock()
+	sn.gone = map[string]bool{}
+	sn.mu.Unlock()
+	return sn.open(ctx)
+}
+
+func (sn *seen) add(ids string, from, to time.Time) { addTo(sn.earlier, ids, from, to) }
+
+// addTo makes the events of a data file known.
+func addTo(x *dedup.Index, ids string, from, to time.Time) {
 	var first, last int64
 	if !from.IsZero() {
 		first, last = from.UnixNano(), to.UnixNano()
 	}
-	sn.earlier.Add(ids, first, last)
+	x.Add(ids, first, last)
 }
 
 // exchanged makes the events of files known that a commit added, before those of files are forgotten that it took away.

@@ -42,6 +42,8 @@ type state struct {
 	Removed []removal `json:"removed"` // by event day, the oldest first
 	Holds   []Hold    `json:"holds"`
 	Runs    []Run     `json:"runs"` // the last ingestions, the oldest first
+	// Journal is how far the store has the journal that it followed last; what it points to never changes.
+	Journal *journalMark `json:"journal,omitempty"`
 }
 
 // part is a file of the state.
@@ -173,15 +175,32 @@ func writeState(dir string, st *state) (name string, err error) {
 // ledgerMax bounds the ledger file that is read.
 const ledgerMax = 512 << 20
 
-func writeLedger(dir string, r *ledger.Report) (part, error) {
+// encodeLedger gives the file of a ledger.
+func encodeLedger(r *ledger.Report) ([]byte, error) {
 	var buf bytes.Buffer
 	z := gzip.NewWriter(&buf)
-	err := errors.Join(json.NewEncoder(z).Encode(r), z.Close())
+	if err := errors.Join(json.NewEncoder(z).Encode(r), z.Close()); err != nil {
+		return nil, fmt.Errorf("encode the store's ledger: %w", err)
+	}
+	return buf.Bytes(), nil
+}
+
+func decodeLedger(from io.Reader) (*ledger.Report, error) {
+	z, err := gzip.NewReader(from)
 	if err != nil {
-		return part{}, fmt.Errorf("encode the store's ledger: %w", err)
+		return nil, err
+	}
+	r := &ledger.Report{}
+	return r, json.NewDecoder(io.LimitReader(z, ledgerMax)).Decode(r)
+}
+
+func writeLedger(dir string, r *ledger.Report) (part, error) {
+	b, err := encodeLedger(r)
+	if err != nil {
+		return part{}, err
 	}
 	p := part{Name: uuid.NewString() + ".ledger.json.gz", Count: int64(len(r.Cells))}
-	if err := durable.WriteFile(filepath.Join(dir, stateDir, p.Name), buf.Bytes(), 0o644); err != nil {
+	if err := durable.WriteFile(filepath.Join(dir, stateDir, p.Name), b, 0o644); err != nil {
 		return part{}, fmt.Errorf("write the store's ledger: %w", err)
 	}
 	return p, nil
@@ -196,11 +215,7 @@ func readLedger(dir, name string) (*ledger.Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the store's ledger: %w", err)
 	}
-	r := &ledger.Report{}
-	z, err := gzip.NewReader(f)
-	if err == nil {
-		err = json.NewDecoder(io.LimitReader(z, ledgerMax)).Decode(r)
-	}
+	r, err := decodeLedger(f)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("read the store's ledger %s: %w", name, err)
 	}

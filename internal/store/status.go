@@ -45,6 +45,18 @@ type Status struct {
 	Runs        []Run          `json:"runs"`
 	Damaged     []Damage       `json:"damaged"` // found without reading the files; see Verify
 	Columns     []ColumnSize   `json:"columns,omitempty"`
+	// Hot is what was taken from a journal and is not in data files yet; nothing of it is counted above.
+	Hot HotStatus `json:"hot"`
+}
+
+// HotStatus is what a store has beside its data files.
+type HotStatus struct {
+	Rows  int64 `json:"rows"`
+	Files int   `json:"files"`
+	Bytes int64 `json:"bytes"`
+	// Journal is the one that was followed last, Committed the sequence of it up to which rows are in data files.
+	Journal   string `json:"journal,omitempty"`
+	Committed uint64 `json:"committed,omitempty"`
 }
 
 // Day is an event day of a store; events without a time are under 1970-01-01.
@@ -72,12 +84,23 @@ type Damage struct {
 // Status looks at the store; columns adds what each column takes, which reads the end of every data file.
 func (s *Store) Status(ctx context.Context, columns bool) (*Status, error) {
 	defer s.leases.take(s.opts.Now())()
-	plan, st, err := s.view(ctx, table.Filter{})
+	plan, st, hot, err := s.now(ctx, table.Filter{})
 	if err != nil {
 		return nil, fmt.Errorf("status of the store: %w", err)
 	}
 	out := &Status{Dir: s.dir, Version: s.format.Version, Created: s.format.Created, Seq: st.Seq, Snapshot: plan.Snapshot, Files: len(plan.Files),
-		Holds: nonNil(st.Holds), Runs: nonNil(st.Runs), Removed: st.removedRows(), Damaged: []Damage{}}
+		Holds: nonNil(st.Holds), Runs: nonNil(st.Runs), Removed: st.removedRows(), Damaged: nonNil(hot.damage)}
+	if st.Journal != nil {
+		out.Hot.Journal, out.Hot.Committed = st.Journal.ID, st.Journal.Seq
+	}
+	for _, f := range hot.tables(s.dir, table.Filter{}) {
+		out.Hot.Rows += f.Rows
+		out.Hot.Files++
+		out.Hot.Bytes += f.Bytes
+		if what := looks(f); what != "" {
+			out.Damaged = append(out.Damaged, Damage{File: f.Name, Rows: f.Rows, What: what})
+		}
+	}
 	for _, p := range st.Objects {
 		out.Objects += p.Count
 	}
@@ -178,8 +201,12 @@ func columnSizes(ctx context.Context, files []table.File) ([]ColumnSize, error) 
 	return out, nil
 }
 
-// dayName gives the event day of a file, by its folder: the table knows none of events without a time.
+// dayName gives the event day of a file, by its folder: the table knows none of events without a time. Hot files have
+// several.
 func dayName(f table.File) string {
+	if isHot(f.Name) {
+		return "several days"
+	}
 	if f.Day.IsZero() {
 		return time.Unix(0, 0).UTC().Format(time.DateOnly)
 	}

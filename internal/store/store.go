@@ -51,6 +51,8 @@ type Store struct {
 	left    map[int64]uint64     // snapshots that this process replaced, by the mark of leases of then; guarded by mu
 	seen    map[*seen]bool       // that are told of each commit; guarded by mu
 
+	following atomic.Bool // a journal
+
 	// laying is held shared while files of the state lie there that no commit names yet, and alone while files are removed
 	// that none names any more. It is taken before mu.
 	laying sync.RWMutex
@@ -410,10 +412,13 @@ func (s *Store) sweepState() (int, error) {
 // stateGrace is how long state files stay that a newer commit has replaced.
 const stateGrace = 10 * time.Minute
 
-// idsPath gives the ids file that belongs to a data file, by the data file's name or path.
+// idsPath gives the ids file that belongs to a data file or a hot file, by its name.
 func idsPath(dir, data string) string {
-	base := filepath.Base(filepath.FromSlash(data))
-	return filepath.Join(dir, indexDir, strings.TrimSuffix(base, filepath.Ext(base))+".ids")
+	base, folder := filepath.Base(filepath.FromSlash(data)), indexDir
+	if isHot(data) {
+		folder = hotDir
+	}
+	return filepath.Join(dir, folder, strings.TrimSuffix(base, filepath.Ext(base))+".ids")
 }
 
 // tableSchema is the table of columns as the table wants it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -113,6 +114,9 @@ func checkAll(t testing.TB, s *Store, deep bool) *Verification {
 // records gives the records of a source, sorted.
 func records(t testing.TB, src source.Source, sel source.Selection) []string {
 	t.Helper()
+	if c, ok := src.(io.Closer); ok {
+		defer c.Close() // was only read
+	}
 	g := &gather{}
 	led := ledger.New()
 	if err := intake.Run(t.Context(), intake.Options{Sources: []source.Source{src}, Select: sel, Ledger: led, Workers: 1}, func() (intake.Worker, error) { return g, nil }); err != nil {
