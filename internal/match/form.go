@@ -179,6 +179,37 @@ func (p *Pattern) Expression() (expr string, ok bool) {
 	return b.String(), true
 }
 
+// Like is a pattern of SQL's LIKE that matches exactly the ASCII texts that p matches, when they are folded unless p is
+// cased. ok is false for patterns that LIKE cannot say without escapes, and for those that match no ASCII.
+func (p *Pattern) Like() (like string, cased, ok bool) {
+	if p.wide || p.broken {
+		return "", false, false
+	}
+	var b strings.Builder
+	if !p.head {
+		b.WriteByte('%')
+	}
+	for i, s := range p.segs {
+		if i > 0 {
+			b.WriteByte('%')
+		}
+		for _, r := range s.runes {
+			switch r {
+			case hole:
+				b.WriteByte('_')
+			case '%', '_', '\\':
+				return "", false, false
+			default:
+				b.WriteRune(r)
+			}
+		}
+	}
+	if !p.tail && (p.head || len(p.segs) > 0) {
+		b.WriteByte('%')
+	}
+	return b.String(), p.cased, true
+}
+
 // writeForms writes all characters that fold to the same as r.
 func writeForms(b *strings.Builder, r rune) {
 	if unicode.SimpleFold(r) == r {

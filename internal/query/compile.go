@@ -9,6 +9,8 @@ import (
 
 	"spoor/internal/event"
 	"spoor/internal/match"
+	"spoor/internal/search"
+	"spoor/internal/store/duckdb"
 	"spoor/internal/store/segment"
 )
 
@@ -205,10 +207,9 @@ func (x compiler) values(field event.Field, c string, t match.FormTest) cond {
 				equal = append(equal, quote(strings.ToUpper(text)))
 			}
 		case ascii(text):
-			// As many bytes: only ASCII can equal it. More bytes: k and s have other forms, and they only.
-			add(has(c, fmt.Sprintf("strlen(%s) = %d", c, len(text)), "lower("+c+") = "+quote(text)))
-			if strings.ContainsAny(text, "ks") {
-				add(has(c, fmt.Sprintf("strlen(%s) BETWEEN %d AND %d", c, len(text)+1, 3*len(text)), matches(c, match.NewPattern([]match.Part{{Text: text}}, false))))
+			add(has(c, fmt.Sprintf("strlen(%s) = %d", c, len(text)), "lower("+c+") = "+quote(text))) // so many bytes are ASCII
+			if strings.ContainsAny(text, "ks") {                                                     // they, and they only, have other forms
+				add(has(c, wide(c), matches(c, match.NewPattern([]match.Part{{Text: text}}, false))))
 			}
 		default:
 			add(found(c, match.NewPattern([]match.Part{{Text: text}}, false)))
@@ -236,8 +237,21 @@ func has(c string, sqls ...string) string {
 	return "(" + c + " IS NOT NULL AND " + strings.Join(sqls, " AND ") + ")"
 }
 
-// found is that a pattern matches a column.
-func found(c string, p *match.Pattern) string { return has(c, matches(c, p)) }
+// found is that a pattern matches a column. Of ASCII, which nearly everything is, the engine compares small letters faster
+// than it runs regular expressions.
+func found(c string, p *match.Pattern) string {
+	like, cased, ok := p.Like()
+	switch {
+	case !ok:
+		return has(c, matches(c, p))
+	case cased:
+		return has(c, c+" LIKE "+quote(like))
+	}
+	return has(c, fmt.Sprintf("CASE WHEN %s THEN %s ELSE lower(%s) LIKE %s END", wide(c), matches(c, p), c, quote(like)))
+}
+
+// wide is that a text is not all ASCII.
+func wide(c string) string { return "strlen(" + c + ") <> length(" + c + ")" }
 
 func matches(c string, p *match.Pattern) string {
 	expr, ok := p.Expression()
@@ -314,46 +328,71 @@ func rawParts() []string {
 	return []string{"rawHead", "requestParameters", "responseElements", "additionalEventData", "requestID", "eventID", "rawTail", "raw"}
 }
 
-// minPiece is how long a piece of text is at least that is searched for in records.
-const minPiece = 3
-
-// inRecord is that some of the parts has a piece of each text that passes. White space and the order of what is between the
-// values are unknown, numbers may be written in other ways, and any character may be escaped.
+// inRecord is that some of the parts has a piece of each text that passes. White space and what stands between the values
+// are unknown, numbers may be written in other ways, and any character may be escaped.
 func (x compiler) inRecord(parts []string, runs [][]string) string {
-	if !x.known.PlainTexts {
+	if !x.known.PlainTexts || len(runs) == 0 || len(runs) > 50 {
 		return always
 	}
-	var pieces [][]string
+	var alternatives []string
 	for _, run := range runs {
-		best := ""
+		var pieces, numbers []string
 		for _, r := range run {
-			for _, p := range strings.FieldsFunc(r, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`"{}[],:\`, r) || r == utf8.RuneError }) {
-				if len(p) > len(best) && len(p) >= minPiece && strings.ContainsFunc(p, func(r rune) bool { return !strings.ContainsRune("0123456789.e+-", r) }) && !glue(p) {
-					best = p
+			for _, p := range strings.FieldsFunc(r, func(r rune) bool { return r <= ' ' || strings.ContainsRune(`"{}[],:\`, r) || r >= utf8.RuneSelf }) {
+				if strings.Trim(p, "0123456789.e+-") != "" || strings.Count(p, ".") > 1 {
+					pieces = append(pieces, p)
+				} else {
+					numbers = append(numbers, p)
 				}
 			}
 		}
-		if best == "" {
+		expr, otherwise := duckdb.Piece(pieces), []string{escaped}
+		if expr == "" {
+			expr, otherwise = duckdb.Piece(numbers), append(otherwise, otherNumber)
+		}
+		if expr == "" {
 			return always
 		}
-		pieces = append(pieces, []string{best})
+		alternatives = append(alternatives, inParts(parts, expr, otherwise...))
 	}
-	return runsSQL(pieces, func(piece string) string {
-		p := match.NewPattern([]match.Part{{Kind: match.Star}, {Text: piece}, {Kind: match.Star}}, false)
-		var any []string
-		for _, c := range parts {
-			any = append(any, has(c, "("+matches(c, p)+" OR contains("+c+`, '\'))`))
-		}
-		return some(any)
-	})
+	return some(alternatives)
 }
 
-// glue reports whether a piece can stand between the parts.
-func glue(piece string) bool {
-	for _, word := range []string{"responseelements", "additionaleventdata", "requestid", "eventid", "null"} {
-		if strings.Contains(word, piece) {
-			return true
+// What a part has that may have any text, or any number.
+const (
+	escaped     = `contains(%[1]s, '\')`
+	otherNumber = `regexp_matches(%[1]s, '(^|[:,\[])\s*-?[0-9]+[.eE]')`
+)
+
+// inParts is that an expression is found in some part, or else something by which it could be there in another form.
+func inParts(parts []string, expr string, otherwise ...string) string {
+	var any []string
+	for _, c := range parts {
+		one := []string{"regexp_matches(" + c + ", " + quote(expr) + ")"}
+		for _, o := range otherwise {
+			one = append(one, fmt.Sprintf(o, c))
+		}
+		any = append(any, has(c, some(one)))
+	}
+	return some(any)
+}
+
+// needles is that the record has the texts that it must have for terms to be found.
+func (x compiler) needles(needles [][]byte) string {
+	var sqls []string
+	for _, n := range needles {
+		if expr := duckdb.Piece([]string{string(n)}); expr != "" && x.known.PlainTexts {
+			sqls = append(sqls, inParts(rawParts(), expr, escaped))
 		}
 	}
-	return false
+	return all(sqls)
+}
+
+// query says what is looked for.
+func (x compiler) query(q *search.Query) cond {
+	c := x.compile(match.FormOf(q.Expr()))
+	if c.upper == c.lower {
+		return c
+	}
+	return cond{c.lower, all([]string{c.upper, x.needles(q.Needles())})}
 }

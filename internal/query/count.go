@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"spoor/internal/event"
-	"spoor/internal/match"
 	"spoor/internal/store/duckdb"
 )
 
@@ -47,30 +46,28 @@ func (a *asking) rest(ctx context.Context, s set, c cond, everything bool, fn fu
 		return nil
 	}
 	// A few files at once: what is read lies in a table until it is judged.
+	rows := int64(firstRows)
 	for files := s.files; len(files) > 0; {
-		n, rows := 0, int64(0)
-		for n < len(files) && (n == 0 || rows+files[n].Rows <= restRows) {
-			rows += files[n].Rows
-			n++
-		}
-		var r row
-		sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s", rowSQL, duckdb.Segments, where)
-		if err := a.each(ctx, sql, a.scope(files[:n]), func(values []duckdb.Value) error {
-			ok, err := a.judge(values, &r)
-			if err != nil || !ok {
+		n, judged := prefix(files, rows), 0
+		for _, part := range parts(files[:n]) {
+			var r row
+			sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s", rowSQL, duckdb.Segments, all([]string{where, part.where()}))
+			if err := a.each(ctx, sql, a.scope(part.files), func(values []duckdb.Value) error {
+				judged++
+				ok, err := a.judge(values, &r)
+				if err != nil || !ok {
+					return err
+				}
+				return fn(&r.event)
+			}); err != nil {
 				return err
 			}
-			return fn(&r.event)
-		}); err != nil {
-			return err
 		}
 		files = files[n:]
+		rows = min(4*rows, max(firstRows, rows*someRows/int64(max(1, judged))))
 	}
 	return nil
 }
-
-// restRows is of how many rows, about, some are judged at once.
-const restRows = 200_000
 
 // Top gives the most frequent values of a field.
 func (e *Engine) Top(ctx context.Context, t Top) (_ TopResult, err error) {
@@ -109,7 +106,8 @@ func (a *asking) top(ctx context.Context, by counted, limit int) (out TopResult,
 		return nil
 	}
 	for _, s := range a.sets {
-		c := compiler{s.known}.compile(match.FormOf(a.query.Expr()))
+		c := compiler{s.known}.query(a.query)
+		c.lower = all([]string{c.lower, by.sure})
 		everything := by.sql == "" || !s.known.PlainTexts
 		if !everything && c.lower != never {
 			// The engine keeps what is not among the first when nothing else is to be added.
@@ -258,7 +256,7 @@ func (a *asking) histogram(ctx context.Context, interval time.Duration, by *coun
 	var series []string
 	if by != nil {
 		// Of an array the first value counts here.
-		top, err := a.top(ctx, counted{by.sql, by.first}, MaxSeries)
+		top, err := a.top(ctx, counted{by.sql, by.sure, by.first}, MaxSeries)
 		if err != nil {
 			return out, err
 		}
@@ -279,7 +277,10 @@ func (a *asking) histogram(ctx context.Context, interval time.Duration, by *coun
 	}
 	size := interval.Microseconds()
 	for _, s := range a.sets {
-		c := compiler{s.known}.compile(match.FormOf(a.query.Expr()))
+		c := compiler{s.known}.query(a.query)
+		if by != nil {
+			c.lower = all([]string{c.lower, by.sure})
+		}
 		everything := by != nil && by.sql == "" || !s.known.PlainTexts
 		if !everything && c.lower != never {
 			value := "NULL"

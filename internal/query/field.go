@@ -12,6 +12,8 @@ import (
 type counted struct {
 	// sql is its column in segments whose columns tell everything, "" when it has none.
 	sql string
+	// sure is when that column tells the value.
+	sure string
 	// each calls fn with its values in an event, each once.
 	each func(e *event.Event, fn func(value string))
 }
@@ -65,7 +67,7 @@ func countedBy(name string) counted {
 	for _, d := range derived() {
 		if d.Path == name {
 			// An empty text is none.
-			return counted{short("nullif(" + d.sql + ", '')"), func(e *event.Event, fn func(string)) {
+			return counted{short("nullif(" + d.sql + ", '')"), always, func(e *event.Event, fn func(string)) {
 				if s := d.of(e); s != "" {
 					fn(s)
 				}
@@ -73,7 +75,7 @@ func countedBy(name string) counted {
 		}
 	}
 	path := event.ParsePath(name)
-	out := counted{each: func(e *event.Event, fn func(string)) {
+	out := counted{sure: always, each: func(e *event.Event, fn func(string)) {
 		var seen map[string]bool
 		var take func(v event.Value) bool
 		take = func(v event.Value) bool {
@@ -99,7 +101,7 @@ func countedBy(name string) counted {
 		case !ok || typ == segment.JSON:
 		case typ == segment.Bool:
 			// What is no boolean is not in the column.
-			out.sql = short("coalesce(CAST(" + c + " AS VARCHAR), TRY(json_extract_string(" + segment.RawSQL + ", '$." + event.Fields[f].Path + "')))")
+			out.sql, out.sure = "CAST("+c+" AS VARCHAR)", "("+c+" IS NOT NULL)"
 		default:
 			out.sql = short(c)
 		}

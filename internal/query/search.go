@@ -14,7 +14,6 @@ import (
 
 	"spoor/internal/detect"
 	"spoor/internal/event"
-	"spoor/internal/match"
 	"spoor/internal/store"
 	"spoor/internal/store/duckdb"
 	"spoor/internal/store/segment"
@@ -69,8 +68,22 @@ func orderSQL(order Order) string {
 	return fmt.Sprintf("ORDER BY eventTime %s NULLS LAST, coalesce(eventID, '') %[1]s, coalesce(sourceObject, '') %[1]s, coalesce(sourceOffset, 0) %[1]s", dir)
 }
 
-// rowSQL are the columns that [asking.judge] takes.
-const rowSQL = `epoch_us(eventTime) AS t, coalesce(eventID, '') AS i, coalesce(sourceObject, '') AS o, coalesce(sourceOffset, 0) AS f, to_base64(rawBytes) AS b, ` + segment.RawSQL + ` AS r`
+// placeSQL are the columns that placeOf takes, rowSQL those of [asking.judge].
+const (
+	placeSQL = `epoch_us(eventTime) AS t, coalesce(eventID, '') AS i, coalesce(sourceObject, '') AS o, coalesce(sourceOffset, 0) AS f`
+	rowSQL   = placeSQL + `, to_base64(rawBytes) AS b, ` + segment.RawSQL + ` AS r`
+)
+
+func placeOf(values []duckdb.Value) (p place, err error) {
+	p = place{Timed: !values[0].Null, ID: strings.Clone(values[1].Text), Object: strings.Clone(values[2].Text)}
+	if p.Timed {
+		p.Time, err = strconv.ParseInt(values[0].Text, 10, 64)
+	}
+	if err == nil {
+		p.Offset, err = strconv.ParseInt(values[3].Text, 10, 64)
+	}
+	return p, err
+}
 
 // row is a row of rowSQL. Its event lies in memory of its own.
 type row struct {
@@ -81,13 +94,7 @@ type row struct {
 // judge reads a row, and tells whether its event is asked for.
 func (a *asking) judge(values []duckdb.Value, r *row) (bool, error) {
 	var err error
-	r.place = place{Timed: !values[0].Null, ID: values[1].Text, Object: values[2].Text}
-	if r.place.Timed {
-		r.place.Time, err = strconv.ParseInt(values[0].Text, 10, 64)
-	}
-	if err == nil {
-		r.place.Offset, err = strconv.ParseInt(values[3].Text, 10, 64)
-	}
+	r.place, err = placeOf(values)
 	raw := []byte(values[5].Text)
 	if err == nil && !values[4].Null {
 		raw, err = base64.StdEncoding.DecodeString(values[4].Text)
@@ -100,12 +107,6 @@ func (a *asking) judge(values []duckdb.Value, r *row) (bool, error) {
 	}
 	return a.query.Match(&r.event), nil
 }
-
-// How many rows are taken at once while a page is filled: where rows turn out not to be asked for, more and more.
-const (
-	fewRows  = 200
-	mostRows = 20_000
-)
 
 // Search gives a page of events.
 func (e *Engine) Search(ctx context.Context, s Search) (_ Page, err error) {
@@ -172,57 +173,228 @@ type foundEvent struct {
 	Event
 }
 
+// How a page is filled: rows of the files that are looked at first, and later; and what is judged at once, about.
+const (
+	firstRows = 50_000
+	someRows  = 20_000
+	minRows   = 200
+)
+
+// pager fills a page with events of a set.
+type pager struct {
+	a     *asking
+	set   set
+	cond  cond
+	order Order
+	from  *place // only what is behind it
+	want  int
+	found []foundEvent // in order, want at most
+}
+
 // page gives the first events of a set behind a place.
 func (a *asking) page(ctx context.Context, s set, order Order, from *place, want int) ([]foundEvent, error) {
-	c := compiler{s.known}.compile(match.FormOf(a.query.Expr()))
-	if c.upper == never {
+	p := pager{a: a, cond: compiler{s.known}.query(a.query), order: order, from: from, want: want}
+	if p.cond.upper == never {
 		return nil, nil
 	}
-	rows := want
-	if !c.exact() {
-		rows = max(4*want, fewRows)
-	}
-	files := slices.Clone(s.files)
-	if order == Oldest {
-		slices.SortStableFunc(files, func(a, b table.File) int { return a.MinTime.Compare(b.MinTime) })
-	}
-	var out []foundEvent
-	for {
-		where := c.upper
-		if from != nil {
-			where = all([]string{where, from.after(order)})
-			files = slices.DeleteFunc(files, func(f table.File) bool { return behind(f, *from, order) })
+	for _, f := range s.files {
+		if from == nil || !behind(f, *from, order) {
+			p.set.files = append(p.set.files, f)
 		}
-		sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s %s LIMIT %d", rowSQL, duckdb.Segments, where, orderSQL(order), rows)
-		n := 0
-		var r row
-		err := a.each(ctx, sql, a.scope(files), func(values []duckdb.Value) error {
-			n++
-			ok, err := a.judge(values, &r)
+	}
+	slices.SortStableFunc(p.set.files, func(a, b table.File) int {
+		switch {
+		case a.MinTime.IsZero() != b.MinTime.IsZero(): // those without times last
+			return cmp.Compare(b.MinTime.Unix(), a.MinTime.Unix())
+		case order == Oldest:
+			return a.MinTime.Compare(b.MinTime)
+		}
+		return b.MaxTime.Compare(a.MaxTime)
+	})
+	// Most questions are answered by the first files.
+	n := prefix(p.set.files, firstRows)
+	limit := want
+	if !p.cond.exact() {
+		limit = max(4*want, minRows)
+	}
+	rows, err := p.rows(ctx, p.set.files[:n], orderSQL(order)+fmt.Sprintf(" LIMIT %d", limit))
+	if err != nil || n == len(p.set.files) && (rows < limit || len(p.found) == want) || p.settled(n) {
+		return p.found, err
+	}
+	p.found = nil
+	if p.cond.exact() {
+		return p.found, p.sparse(ctx)
+	}
+	return p.found, p.sweep(ctx)
+}
+
+// prefix is how many of the files have about so many rows, one at least.
+func prefix(files []table.File, rows int64) int {
+	n := 0
+	for n < len(files) && (n == 0 || files[n].Rows <= rows) {
+		rows -= files[n].Rows
+		n++
+	}
+	return n
+}
+
+// where is the condition of the page.
+func (p *pager) where() string {
+	if p.from == nil {
+		return p.cond.upper
+	}
+	return all([]string{p.cond.upper, p.from.after(p.order)})
+}
+
+// settled reports whether no file from the nth on can have an event that belongs before the last that was found.
+func (p *pager) settled(n int) bool {
+	if len(p.found) < p.want {
+		return false
+	}
+	last := p.found[len(p.found)-1].place
+	for _, f := range p.set.files[n:] {
+		switch {
+		case !last.Timed:
+			return false
+		case f.MinTime.IsZero():
+		case p.order == Newest && f.MaxTime.UnixMicro() >= last.Time || p.order == Oldest && f.MinTime.UnixMicro() <= last.Time:
+			return false
+		}
+	}
+	return true
+}
+
+// rows takes rows of files, in any order, keeps those that are asked for and belong first, and tells how many there were.
+func (p *pager) rows(ctx context.Context, files []table.File, tail string) (n int, err error) {
+	var r row
+	sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s %s", rowSQL, duckdb.Segments, p.where(), tail)
+	return n, p.a.each(ctx, sql, p.a.scope(files), func(values []duckdb.Value) error {
+		n++
+		return p.take(values, &r)
+	})
+}
+
+func (p *pager) take(values []duckdb.Value, r *row) error {
+	ok, err := p.a.judge(values, r)
+	if err != nil || !ok {
+		return err
+	}
+	at, _ := slices.BinarySearchFunc(p.found, r.place, func(f foundEvent, to place) int { return f.place.compare(to, p.order) })
+	if at < p.want {
+		p.found = slices.Insert(p.found, at, foundEvent{r.place, newEvent(&r.event)})
+		p.found = p.found[:min(len(p.found), p.want)]
+	}
+	return nil
+}
+
+// sparse finds the places first, by the columns of the condition alone, and reads those records.
+func (p *pager) sparse(ctx context.Context) error {
+	sql := fmt.Sprintf("SELECT %s, filename FROM %s WHERE %s %s LIMIT %d", placeSQL, duckdb.Segments, p.where(), orderSQL(p.order), p.want)
+	var places []place
+	names := map[string]bool{}
+	var ids []string
+	if err := p.a.each(ctx, sql, p.a.scope(p.set.files), func(values []duckdb.Value) error {
+		at, err := placeOf(values)
+		places = append(places, at)
+		names[strings.Clone(values[4].Text)] = true
+		ids = append(ids, quote(at.ID))
+		return err
+	}); err != nil || len(places) == 0 {
+		return err
+	}
+	scope := p.a.scope(slices.DeleteFunc(slices.Clone(p.set.files), func(f table.File) bool { return !names[f.Path] }))
+	first, last := places[0], places[len(places)-1]
+	if p.order == Newest {
+		first, last = last, first
+	}
+	if first.Timed && last.Timed {
+		scope.Since, scope.Until = time.UnixMicro(first.Time).UTC(), time.UnixMicro(last.Time+1).UTC()
+	}
+	id := "eventID"
+	if slices.ContainsFunc(places, func(at place) bool { return at.ID == "" }) {
+		id = "coalesce(eventID, '')"
+	}
+	wanted := map[place]bool{}
+	for _, at := range places {
+		wanted[at] = true
+	}
+	var r row
+	sql = fmt.Sprintf("SELECT %s FROM %s WHERE %s IN (%s)", rowSQL, duckdb.Segments, id, strings.Join(ids, ", "))
+	return p.a.each(ctx, sql, scope, func(values []duckdb.Value) error {
+		if at, err := placeOf(values); err != nil || !wanted[at] {
+			return err
+		}
+		return p.take(values, &r)
+	})
+}
+
+// sweep goes over the files, and judges what the condition lets through, until nothing can come that belongs before what was
+// found. The more is let through, the fewer files are taken at once.
+func (p *pager) sweep(ctx context.Context) error {
+	rows := int64(firstRows)
+	for at := 0; at < len(p.set.files) && !p.settled(at); {
+		n := prefix(p.set.files[at:], rows)
+		judged := 0
+		for _, part := range parts(p.set.files[at : at+n]) {
+			k, err := p.part(ctx, part)
 			if err != nil {
 				return err
 			}
-			last := r.place
-			from = &last
-			if ok && len(out) < want {
-				out = append(out, foundEvent{r.place, newEvent(&r.event)})
-			}
-			return nil
-		})
-		if err != nil || n < rows || len(out) >= want {
-			return out, err
+			judged += k
 		}
-		rows = min(4*rows, mostRows)
+		at += n
+		rows = min(4*rows, max(firstRows, rows*someRows/int64(max(1, judged))))
 	}
+	return nil
+}
+
+func (p *pager) part(ctx context.Context, part part) (n int, err error) {
+	var r row
+	sql := fmt.Sprintf("SELECT %s FROM %s WHERE %s", rowSQL, duckdb.Segments, all([]string{p.where(), part.where()}))
+	return n, p.a.each(ctx, sql, p.a.scope(part.files), func(values []duckdb.Value) error {
+		n++
+		return p.take(values, &r)
+	})
+}
+
+// part is files, or a stretch of time of one that is large.
+type part struct {
+	files    []table.File
+	from, to int64 // microseconds, to not included; both 0 for everything
+	untimed  bool  // only what has no time
+}
+
+// where is the condition of the stretch.
+func (p part) where() string {
+	switch {
+	case p.untimed:
+		return "(eventTime IS NULL)"
+	case p.to != 0:
+		return fmt.Sprintf("(eventTime >= make_timestamptz(%d) AND eventTime < make_timestamptz(%d))", p.from, p.to)
+	}
+	return always
+}
+
+// parts divides files into stretches whose records, all of them, can be held for a while.
+func parts(files []table.File) (out []part) {
+	if len(files) > 1 || files[0].Rows <= 4*firstRows || files[0].MinTime.IsZero() {
+		return []part{{files: files}}
+	}
+	f := files[0]
+	from, to := f.MinTime.UnixMicro(), f.MaxTime.UnixMicro()+1
+	n := f.Rows/firstRows + 1
+	step := (to-from)/n + 1
+	for at := from; at < to; at += step {
+		out = append(out, part{files: files, from: at, to: min(at+step, to)})
+	}
+	return append(out, part{files: files, untimed: true})
 }
 
 // behind reports whether all events of a file come before the place, so that none is behind it.
 func behind(f table.File, p place, order Order) bool {
 	switch {
-	case f.MinTime.IsZero(): // its events have no time
+	case f.MinTime.IsZero() || !p.Timed: // there may be events without a time
 		return false
-	case !p.Timed:
-		return true
 	case order == Newest:
 		return f.MinTime.UnixMicro() > p.Time
 	}

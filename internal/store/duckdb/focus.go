@@ -371,6 +371,14 @@ func (f *focus) search(texts []string, fold bool) {
 	}
 }
 
+// Piece gives a regular expression that is found, quickly, in some part of every record that has all the texts, in any
+// case and not escaped: a piece of one of them that can only stand within one part. It is "" when there is none.
+func Piece(texts []string) string {
+	var f focus
+	f.search(texts, true)
+	return f.regex
+}
+
 // betweenParts reports whether a piece can stand in what is put between the parts.
 func betweenParts(piece string) bool {
 	for _, word := range []string{"responseelements", "additionaleventdata", "requestid", "eventid", "null"} {

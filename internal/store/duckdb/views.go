@@ -15,8 +15,8 @@ const (
 	segmentsView  = "spoor_segments"
 )
 
-// Segments is the files as they are, with the columns of package segment, for the other tables and for queries with
-// [QueryOptions.Own].
+// Segments is the files as they are, with the columns of package segment and filename, for the other tables and for queries
+// with [QueryOptions.Own].
 const Segments = "main." + segmentsView
 
 // seenViews say when something was seen first and last, and how often, in what the store has. They are asked anew each time,
@@ -53,9 +53,10 @@ func segmentsSQL(empty bool) string {
 		for i, c := range cols {
 			parts[i] = fmt.Sprintf("CAST(NULL AS %s) AS %s", c.DuckDB(), quoteName(c.Name))
 		}
+		parts = append(parts, "'' AS filename")
 		return "SELECT " + strings.Join(parts, ", ") + " WHERE false"
 	}
-	return "SELECT * FROM " + readSQL("getvariable('"+schemaVar+"')")
+	return "SELECT *, filename FROM " + readSQL("getvariable('"+schemaVar+"')")
 }
 
 // readSQL reads columns of the files of the query. Field ids, not names, say which column of a file is which. A file name
