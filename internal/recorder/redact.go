@@ -10,7 +10,7 @@ import (
 
 // secretText is what looks like a credential, wherever it stands: tokens of Spoor, whole or cut off, and what follows the
 // name of a scheme in a header.
-var secretText = regexp.MustCompile(`(?i)spoor_[a-z0-9]{16}_[a-z0-9]+|\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{12,}`)
+var secretText = regexp.MustCompile(`(?i)spoor_[a-z0-9]{16}_[a-z0-9_]+|\b(?:bearer|basic)\s+[a-z0-9._~+/=-]{12,}`)
 
 // HideText replaces what looks like a credential in a text.
 func HideText(s string) string { return hideText(s) }
