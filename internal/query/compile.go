@@ -100,7 +100,14 @@ func atLeast(n int, sqls []string) string {
 	return fmt.Sprintf("((%s) >= %d)", strings.Join(terms, " + "), n)
 }
 
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+// quote writes a text in SQL, which itself cannot have NUL.
+func quote(s string) string {
+	s = "'" + strings.ReplaceAll(s, "'", "''") + "'"
+	if strings.IndexByte(s, 0) >= 0 {
+		s = "(" + strings.ReplaceAll(s, "\x00", "' || chr(0) || '") + ")"
+	}
+	return s
+}
 
 // column gives the SQL of the column of a typed field, and its type; ok is false for fields without.
 func column(f event.Field) (sql string, typ segment.Type, ok bool) {

@@ -9,9 +9,11 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -140,6 +142,9 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, a *askin
 	}
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return nil, nil, fmt.Errorf("%w: nothing is since %s and until %s", ErrInvalid, f.Since.Format(time.RFC3339), f.Until.Format(time.RFC3339))
+	}
+	if slices.ContainsFunc(slices.Concat(f.Accounts, f.Regions), func(s string) bool { return strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) }) {
+		return nil, nil, fmt.Errorf("%w: an account or Region is not text", ErrInvalid)
 	}
 	timeout := time.Duration(e.timeout.Load())
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w of %s", ErrTimeout, timeout))
