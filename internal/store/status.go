@@ -285,3 +285,12 @@ func nonNil[T any](s []T) []T {
 	}
 	return s
 }
+
+// TableMetadata is the metadata of the store's table, as the Apache Iceberg table specification has it. It names the
+// committed files alone, not those of events that wait for the next commit.
+type TableMetadata = table.Metadata
+
+// TableMetadata gives the metadata of the table as it is now.
+func (s *Store) TableMetadata(ctx context.Context) (TableMetadata, error) {
+	return s.table.Metadata(ctx)
+}

@@ -102,6 +102,34 @@ func load(dir string) (*state, error) {
 	}
 }
 
+// Metadata is the metadata of one version of the table.
+type Metadata struct {
+	UUID     string
+	Version  int
+	Location string // logical, as files are named in it
+	JSON     []byte // as the Apache Iceberg table specification has it
+}
+
+// Metadata gives the metadata of the current version.
+func (t *Table) Metadata(ctx context.Context) (Metadata, error) {
+	for attempt := 0; ; attempt++ {
+		if t.readOnly {
+			if err := t.Refresh(ctx); err != nil {
+				return Metadata{}, fmt.Errorf("read table metadata: %w", err)
+			}
+		}
+		s := t.current.Load()
+		b, err := os.ReadFile(t.path(s.name))
+		if err == nil {
+			return Metadata{UUID: s.meta.TableUUID().String(), Version: s.version, Location: t.disk.location + "/" + s.name, JSON: b}, nil
+		}
+		// Many versions may have followed meanwhile.
+		if !errors.Is(err, fs.ErrNotExist) || attempt == 3 {
+			return Metadata{}, fmt.Errorf("read table metadata: %w", err)
+		}
+	}
+}
+
 // publish makes meta the next version: whole and durable, or not at all. It fails with [table.ErrCommitFailed] if there
 // is such a version already.
 func publish(d *disk, version int, meta table.Metadata) error {
