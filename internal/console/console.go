@@ -10,8 +10,10 @@ package console
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -31,6 +33,7 @@ import (
 
 	"spoor/internal/iam"
 	"spoor/internal/recorder"
+	"spoor/internal/safetext"
 )
 
 const (
@@ -170,6 +173,16 @@ func New(o Options) (*Console, error) {
 	config.CreateHooks = nil
 	config.RejectUnknownQueryParameters = true
 	config.Transformers = []huma.Transformer{transform}
+	// Texts out of logs do nothing to a terminal.
+	safe := huma.Format{Unmarshal: json.Unmarshal, Marshal: func(w io.Writer, v any) error {
+		text, err := marshal(v)
+		if err != nil {
+			return err
+		}
+		_, err = w.Write(safetext.JSON(text))
+		return err
+	}}
+	config.Formats = map[string]huma.Format{"application/json": safe, "json": safe}
 	describe(config.OpenAPI)
 	c.api = humago.New(gated{c}, config)
 	c.register()

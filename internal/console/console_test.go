@@ -131,6 +131,12 @@ func (p *parts) calls() []string {
 	return slices.Clone(p.asked)
 }
 
+func (p *parts) forget() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.asked = nil
+}
+
 const rawEvent = `{"eventVersion":"1.11", "eventID":"e-1","eventName":"CreateUser","eventSource":"iam.amazonaws.com","eventTime":"2026-03-09T07:00:00Z","awsRegion":"us-east-1","userIdentity":{"type":"Root","accountId":"111122223333"},"readOnly":false}`
 
 func (p *parts) Search(_ context.Context, q query.Search) (query.Page, error) {
@@ -308,7 +314,7 @@ func (p *parts) Reload(context.Context) (Reloaded, error) {
 // service is a console with fakes behind it, real access, and a real recorder over a journal in memory.
 type service struct {
 	*Console
-	t       *testing.T
+	t       testing.TB
 	parts   *parts
 	journal *kept
 	rec     *recorder.Recorder
@@ -337,7 +343,7 @@ func (s *service) logged() string {
 }
 
 // serve makes a service with a user of each role: admin, analyst, auditor, recorder, and nobody and target, who have none.
-func serve(t *testing.T, change func(*Options)) *service {
+func serve(t testing.TB, change func(*Options)) *service {
 	t.Helper()
 	var mu sync.Mutex
 	now := start
@@ -393,7 +399,7 @@ func serve(t *testing.T, change func(*Options)) *service {
 
 // request makes a request from an address.
 func (s *service) request(method, target, secret, body string) *http.Request {
-	r := httptest.NewRequestWithContext(s.t.Context(), method, target, strings.NewReader(body))
+	r := httptest.NewRequestWithContext(context.Background(), method, target, strings.NewReader(body))
 	r.RemoteAddr = "192.0.2.7:4711"
 	r.Header.Set("User-Agent", "test/1")
 	if secret != "" {

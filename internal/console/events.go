@@ -41,7 +41,7 @@ func eventOf(e *query.Event) Event {
 	return Event{
 		ID: e.ID, Time: e.Time, Source: e.Source, Name: e.Name, Account: e.Account, Region: e.Region, Category: e.Category, Actor: e.Actor, Target: e.Target,
 		Address: e.Address, UserAgent: e.UserAgent, AccessKey: e.AccessKey, ReadOnly: e.ReadOnly, ErrorCode: e.ErrorCode, ErrorMessage: e.ErrorMessage,
-		Failed: e.Failed, Record: e.Raw,
+		Failed: e.Failed, Record: record(e.Raw),
 	}
 }
 

@@ -233,9 +233,10 @@ func FuzzQuery(f *testing.F) {
 	for _, seed := range []string{"", "term=a&term=b", "since=1h&until=2026-01-01", "limit=9&order=oldest", "%74erm=%00", "account=1&account=", "cursor=%ff", "since=99999w", "a=b;c=d", "field=a&limit=1", "since=2026-01-01+00:00:00+%2b0000+UTC", "interval=1h", "raw=yes"} {
 		f.Add(seed)
 	}
+	s := serve(f, nil)
+	close(s.parts.tail)
 	f.Fuzz(func(t *testing.T, raw string) {
-		s := serve(t, nil)
-		close(s.parts.tail)
+		s.parts.forget()
 		for _, path := range []string{"/events", "/events/e-1", "/histogram", "/top", "/ledger", "/tail", "/sources/push/dead-letters", "/users"} {
 			r := s.request("GET", "/", s.secrets["root"], "")
 			r.URL = &url.URL{Path: apiPath + path, RawQuery: raw}

@@ -18,6 +18,7 @@ import (
 	"spoor/internal/livetail"
 	"spoor/internal/query"
 	"spoor/internal/recorder"
+	"spoor/internal/safetext"
 	"spoor/internal/source/live"
 	"spoor/internal/store/duckdb"
 )
@@ -271,12 +272,12 @@ func tell(w http.ResponseWriter, r *http.Request, p *Problem) {
 		h.Set("Content-Type", "application/json")
 		body = map[string]any{"error": map[string]any{"message": told.Detail, "type": told.Code, "code": told.Status}}
 	}
-	text, err := json.Marshal(body)
+	text, err := marshal(body)
 	if err != nil { // strings and numbers
-		text = []byte("{}")
+		text = []byte("{}\n")
 	}
 	w.WriteHeader(told.Status)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(append(text, '\n')) // the caller may have gone
+		_, _ = w.Write(safetext.JSON(text)) // the caller may have gone
 	}
 }

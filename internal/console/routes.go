@@ -171,12 +171,21 @@ func document(doc *huma.OpenAPI) ([]byte, error) {
 			delete(schemas, "ErrorDetail")
 		}
 	}
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", " ")
-	if err := e.Encode(tree); err != nil {
+	if text, err = marshal(tree); err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, text, "", " "); err != nil {
+		return nil, fmt.Errorf("indent: %w", err)
+	}
 	return out.Bytes(), nil
+}
+
+// marshal is JSON without HTML's escapes, and a line feed behind it.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -224,18 +223,18 @@ func (s *sse) block(name, id string, data any) bool {
 	}
 	switch {
 	case data != nil:
-		s.buf.WriteString("data: ")
-		e := json.NewEncoder(&s.buf) // compact: a line
-		e.SetEscapeHTML(false)
-		if err := e.Encode(data); err != nil {
+		text, err := marshal(data) // a line
+		if err != nil {
 			return false
 		}
+		s.buf.WriteString("data: ")
+		s.buf.Write(text)
 	case id == "":
 		s.buf.WriteString(":\n")
 	}
 	s.buf.WriteByte('\n')
 	_ = s.ctl.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has deadlines
-	if _, err := s.w.Write(slices.Clip(safetext.JSON(s.buf.Bytes()))); err != nil {
+	if _, err := s.w.Write(safetext.JSON(s.buf.Bytes())); err != nil {
 		return false
 	}
 	return s.ctl.Flush() == nil
