@@ -49,9 +49,9 @@ type Options struct {
 	TableName string
 	// Threads is how many threads a query takes, by default one for each processor.
 	Threads int
-	// Memory is how many bytes queries may take together, 1 GiB when 0. What does not fit goes to TempDir. On Linux the
-	// process, too, is kept from growing by more than that and 512 MiB from when the engine was opened; of several engines
-	// in one process, the one opened last sets that bound.
+	// Memory is how many bytes queries may take together, 1 GiB when 0. What does not fit goes to TempDir. On Linux all engines
+	// of the process together are kept from taking more than the Memory of all of them, and 512 MiB for each; what other
+	// parts of the process take does not count.
 	Memory int64
 	// TempDir is where a folder for intermediate results is made, the system's when empty; TempBytes is how much it may
 	// hold, 8 GiB when 0.
@@ -73,7 +73,8 @@ type Engine struct {
 	opts    Options
 	db      *sql.DB
 	guard   guard
-	none    string // a file without events, for scopes without files
+	account *account // nil where memory is not watched
+	none    string   // a file without events, for scopes without files
 	temp    string
 	damaged []Damage
 	tables  []table
@@ -136,9 +137,7 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 		return nil, fmt.Errorf("start the query engine: %w", err)
 	}
 	e.db = sql.OpenDB(connector)
-	if base, ok := resident(); ok {
-		limitProcess(base + opts.Memory + memorySlack)
-	}
+	e.account = openAccount(opts.Memory)
 	conn, err := e.db.Conn(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("start the query engine: %w", err)
@@ -186,6 +185,7 @@ func (e *Engine) Close() error {
 	if e.db != nil {
 		err = e.db.Close()
 	}
+	e.account.close()
 	return errors.Join(err, os.RemoveAll(e.temp))
 }
 

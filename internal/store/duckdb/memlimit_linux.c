@@ -11,14 +11,16 @@
 #include <malloc.h>
 #endif
 
-// Allocations of the engine are refused when the process has grown beyond a limit. The linker puts these functions between
-// the engine and the C library (--wrap). Go's own allocations in C, which end the process when they fail, are let through:
-// those of threads that Go started, while they are not executing a query.
+// Allocations of engines are refused when what they take together has grown beyond what they were granted. Nobody counts it
+// as it is taken; it is what the process takes but for files and for what Go tells that it and others take. The linker puts
+// these functions between the engines and the C library (--wrap). Go's own allocations in C, which end the process when they
+// fail, are let through: those of threads that Go started, while they are not executing a query.
 
 #define SMALL ((size_t)256)     // not counted
 #define STEP ((size_t)1 << 20)  // a thread looks at the process after so many bytes
 
-static _Atomic int64_t limit; // resident bytes, 0 for none
+static _Atomic int64_t granted; // bytes that engines may take together, 0 for no limit
+static _Atomic int64_t others;  // bytes that are not theirs
 static _Atomic int statm = -1;
 static long page;
 
@@ -26,16 +28,40 @@ static __thread size_t since;    // bytes since this thread last looked
 static __thread int of_go;       // Go started this thread
 static __thread int executing;   // it is executing a query
 
-int spoor_memory_limit(int64_t bytes) {
-	if (atomic_load(&statm) < 0) {
-		page = sysconf(_SC_PAGESIZE);
-		int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
-		int none = -1;
-		if (fd < 0) return -1;
-		if (!atomic_compare_exchange_strong(&statm, &none, fd)) close(fd);
+// watched opens what tells of the process, once.
+static int watched(void) {
+	int fd = atomic_load_explicit(&statm, memory_order_acquire);
+	if (fd >= 0) return fd;
+	page = sysconf(_SC_PAGESIZE);
+	fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	int none = -1;
+	if (fd >= 0 && !atomic_compare_exchange_strong(&statm, &none, fd)) {
+		close(fd);
+		fd = none;
 	}
-	atomic_store(&limit, bytes);
+	return fd;
+}
+
+int spoor_memory_grant(int64_t bytes) {
+	if (watched() < 0) return -1;
+	atomic_fetch_add(&granted, bytes);
 	return 0;
+}
+
+int64_t spoor_memory_granted(void) { return atomic_load(&granted); }
+void spoor_memory_others(int64_t bytes) { atomic_store(&others, bytes); }
+
+// spoor_memory_taken is what the process takes that is not of files, -1 when unknown.
+int64_t spoor_memory_taken(void) {
+	char buf[96];
+	int fd = watched();
+	ssize_t got = fd < 0 ? -1 : pread(fd, buf, sizeof buf - 1, 0);
+	if (got <= 0) return -1;
+	buf[got] = 0;
+	char *end;
+	strtoll(buf, &end, 10);
+	int64_t resident = strtoll(end, &end, 10);
+	return (resident - strtoll(end, NULL, 10)) * page;
 }
 
 extern int duckdb_je_mallctl(const char *name, void *old, size_t *oldlen, void *new, size_t newlen) __attribute__((weak));
@@ -52,17 +78,13 @@ void spoor_memory_trim(void) {
 }
 
 static int look(size_t n) {
-	int64_t most = atomic_load_explicit(&limit, memory_order_relaxed);
+	int64_t most = atomic_load_explicit(&granted, memory_order_relaxed);
 	if (most == 0 || of_go && !executing) return 0;
-	char buf[96];
-	ssize_t got = pread(atomic_load_explicit(&statm, memory_order_relaxed), buf, sizeof buf - 1, 0);
-	if (got <= 0) return 0;
-	buf[got] = 0;
-	char *end;
-	strtoll(buf, &end, 10);
-	int64_t resident = strtoll(end, NULL, 10) * page;
+	int64_t taken = spoor_memory_taken();
+	if (taken < 0) return 0;
+	most += atomic_load_explicit(&others, memory_order_relaxed);
 	since = 0; // also when refused: the next STEP bytes are for handling the error
-	return resident > most || n > (uint64_t)(most - resident);
+	return taken > most || n > (uint64_t)(most - taken);
 }
 
 static inline int refused(size_t n) {

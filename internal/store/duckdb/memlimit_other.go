@@ -2,7 +2,10 @@
 
 package duckdb
 
-// limitProcess cannot limit the process here.
-func limitProcess(int64) bool { return false }
+// The memory of the process is not watched here.
 
-func trimProcess() {}
+func grant(int64) bool     { return false }
+func granted() int64       { return 0 }
+func tellOthers(int64)     {}
+func taken() (int64, bool) { return 0, false }
+func trimProcess()         {}

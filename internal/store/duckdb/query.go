@@ -6,23 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"runtime"
 	"slices"
-	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/duckdb/duckdb-go/v2"
 )
-
-// ErrMemory is the cause of the end of queries that need more than Options.Memory.
-var ErrMemory = errors.New("the query needs more memory than its limit")
-
-// memorySlack is what the process may grow by, beyond Options.Memory, while a query runs: the engine counts what it
-// stores, not what it is working on.
-const memorySlack = 512 << 20
 
 // Param is the value of a parameter, which stands in a query as $name. Values are text and never become SQL.
 type Param struct{ Name, Value string }
@@ -150,7 +139,7 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 		return nil, err
 	}
 	files := e.scopeOf(&opts).Files
-	stop := watchMemory(ctx, e.opts.Memory)
+	stop := e.watchMemory(ctx)
 	defer stop()
 	r := &Rows{Columns: p.columns, done: done, fail: fail}
 	ask := func(sql string) (*sqlRows, error) {
@@ -288,56 +277,6 @@ type FileError struct {
 
 func (e *FileError) Error() string { return fmt.Sprintf("read %s: %v", e.File, e.Err) }
 func (e *FileError) Unwrap() error { return e.Err }
-
-// watchMemory ends the query of ctx when the process grows too much. It needs /proc; without it the engine's own limit and
-// the caps of macros.go are what there is.
-func watchMemory(ctx context.Context, limit int64) (stop func()) {
-	base, ok := resident()
-	cancel, _ := ctx.Value(cancelKey{}).(context.CancelCauseFunc)
-	if !ok || cancel == nil {
-		return func() {}
-	}
-	end := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-end:
-				return
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				if now, ok := resident(); ok && now-base > limit+memorySlack {
-					cancel(fmt.Errorf("%w of %d MiB", ErrMemory, limit>>20))
-					return
-				}
-			}
-		}
-	})
-	return func() {
-		close(end)
-		wg.Wait()
-	}
-}
-
-// resident is the memory of the process in bytes.
-func resident() (int64, bool) {
-	if runtime.GOOS != "linux" {
-		return 0, false
-	}
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return 0, false
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return 0, false
-	}
-	pages, err := strconv.ParseInt(f[1], 10, 64)
-	return pages * int64(os.Getpagesize()), err == nil
-}
 
 // plan is a query that was checked, with the columns of its result.
 type plan struct {

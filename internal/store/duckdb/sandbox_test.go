@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -272,7 +273,7 @@ func TestMemory(t *testing.T) {
 
 // TestGrowth tries to make the process grow in ways that the engine does not count.
 func TestGrowth(t *testing.T) {
-	base, ok := resident()
+	base, ok := taken()
 	if !ok {
 		t.Skip("the memory of the process cannot be read here")
 	}
@@ -288,7 +289,7 @@ func TestGrowth(t *testing.T) {
 			case <-end:
 				return
 			default:
-				now, _ := resident()
+				now, _ := taken()
 				peak = max(peak, now)
 				time.Sleep(5 * time.Millisecond)
 			}
@@ -302,7 +303,7 @@ func TestGrowth(t *testing.T) {
 	} {
 		start := time.Now()
 		_, err := ask(t, e, q) // an answer or an end; what counts is the memory
-		now, _ := resident()
+		now, _ := taken()
 		t.Logf("%s: %s, then %d MiB: %v", q, time.Since(start), now>>20, err)
 	}
 	close(end)
@@ -315,4 +316,27 @@ func TestGrowth(t *testing.T) {
 	} else {
 		t.Logf("the process grew by %d MiB", grown>>20)
 	}
+}
+
+// TestOthers grows other parts of the process by more than the engine may take: queries must not notice.
+func TestOthers(t *testing.T) {
+	if _, ok := taken(); !ok {
+		t.Skip("the memory of the process is not watched here")
+	}
+	const limit = 64 << 20
+	e := open(t, Options{Memory: limit, Threads: 1})
+	const sql = `SELECT count(DISTINCT md5(range::varchar)) FROM range(100000)`
+	must(t, e, sql)
+	grown := make([]byte, limit+memorySlack+128<<20)
+	for i := 0; i < len(grown); i += 4096 {
+		grown[i] = 1
+	}
+	if got := must(t, e, sql); got[0] != "100000" {
+		t.Errorf("got %q", got)
+	}
+	// What the engine may take is as it was.
+	if _, err := ask(t, e, `SELECT len(array_agg(md5(range::varchar))) FROM range(5000000)`); !errors.Is(err, ErrMemory) {
+		t.Errorf("beyond the limit: %v", err)
+	}
+	runtime.KeepAlive(grown)
 }

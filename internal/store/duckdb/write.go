@@ -500,7 +500,7 @@ func (e *Engine) WriteParquet(ctx context.Context, sql, path string, opts QueryO
 	if p.explain != "" {
 		return 0, refusef("EXPLAIN cannot be written as Parquet")
 	}
-	defer watchMemory(ctx, w.opts.Memory)()
+	defer w.watchMemory(ctx)()
 	limit := ""
 	if opts.Limit > 0 {
 		limit = fmt.Sprintf(" LIMIT %d", opts.Limit)
