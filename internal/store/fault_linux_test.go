@@ -37,12 +37,18 @@ func TestMain(m *testing.M) {
 func child(job []string) error {
 	ctx := context.Background()
 	dir, logs := job[1], job[2]
-	if job[0] == "full" {
+	switch job[0] {
+	case "full", "live full":
 		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+job[3]); err != nil {
 			fmt.Println("no mount:", err)
 			return nil
 		}
-		return fullDisk(ctx, dir, logs)
+		if job[0] == "full" {
+			return fullDisk(ctx, dir, logs)
+		}
+		return liveFullDisk(ctx, dir)
+	case "live":
+		return liveKilled(ctx, dir, job[2:])
 	}
 	s, err := Open(ctx, dir, Options{Wait: time.Minute})
 	if errors.Is(err, ErrNoStore) {
@@ -225,13 +231,18 @@ func aftermath(t *testing.T, dir, job string, acked, most int64) (opened bool) {
 // goes on when there is room again.
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
+	onSmallDisk(t, "full", t.TempDir(), makeLogs(t, 6000, 3, 9), "3m")
+}
+
+// onSmallDisk runs a job that has a small disk of its own, and says "whole after all" in the end.
+func onSmallDisk(t *testing.T, job ...string) {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	logs := makeLogs(t, 6000, 3, 9)
 	cmd := exec.Command(exe, "-test.run=^$")
-	cmd.Env = append(os.Environ(), childVar+"="+strings.Join([]string{"full", t.TempDir(), logs, "3m"}, "\n"))
+	cmd.Env = append(os.Environ(), childVar+"="+strings.Join(job, "\n"))
 	// A mount of its own, which nobody else sees and which ends with the process.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	if os.Geteuid() != 0 {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -209,9 +210,11 @@ func (l *Live) writeDays(ctx context.Context, files []hotFile) (_ []segment.Segm
 			}
 		}
 	}()
+	// Of more than can be read side by side, the smallest ones are merged before.
+	slices.SortStableFunc(files, func(a, b hotFile) int { return cmp.Compare(a.Rows, b.Rows) })
 	for len(files) > 2 && cost(files...) > hotMemory {
 		n := 2
-		for n < len(files) && cost(files[:n+1]...) <= hotMemory {
+		for n < len(files) && cost(files[:n+1]...) <= hotMemory && cost(files[n-1:]...) > hotMemory {
 			n++
 		}
 		f, err := l.mergeFiles(ctx, files[:n])

@@ -221,13 +221,16 @@ func (w *Writer) sorted() []place {
 }
 
 // pageBytes is how large a page becomes before it is compressed.
-const pageBytes = 1 << 20
+const (
+	pageBytes    = 1 << 20
+	hotPageBytes = 1 << 18
+)
 
 // writerProperties says how the columns lie in a file whose row groups have so many rows.
 func writerProperties(rows int, hot bool) *parquet.WriterProperties {
-	codec := compress.Codecs.Zstd
+	codec, page := compress.Codecs.Zstd, int64(pageBytes)
 	if hot {
-		codec = compress.Codecs.Snappy
+		codec, page = compress.Codecs.Snappy, hotPageBytes
 	}
 	props := []parquet.WriterProperty{
 		parquet.WithVersion(parquet.V2_LATEST),
@@ -235,7 +238,7 @@ func writerProperties(rows int, hot bool) *parquet.WriterProperties {
 		parquet.WithCreatedBy("spoor"),
 		parquet.WithRootName("spoor"),
 		parquet.WithCompression(codec),
-		parquet.WithDataPageSize(pageBytes),
+		parquet.WithDataPageSize(page),
 		parquet.WithBatchSize(1 << 20),
 		parquet.WithDictionaryDefault(true),
 		parquet.WithDictionaryPageSizeLimit(2 * dictionaryBytes),
