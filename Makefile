@@ -4,21 +4,26 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X spoor/internal/cli.version=$(VERSION) -X spoor/internal/cli.commit=$(COMMIT)
-SAMPLE  := out/sample
-EVENTS  ?= 100000
+# Where make run keeps what it makes.
+DATA    ?= out/run
 
 # Where the ClickHouse engine is that a test reads stores with.
 CHDB    := out/chdb
 # Where the server is that speaks SQS, SNS and STS to tests of sources, and what is installed there.
 MOTO    := out/moto
 MOTOREQ := internal/source/live/livetest/requirements.txt
+# Where PyIceberg is that a test reads stores with, and what is installed there.
+PYICE    := out/pyiceberg
+PYICEREQ := test/interop/pyiceberg/requirements.txt
 
-.PHONY: run build test lint chdb moto bench bench-noise fuzz faults clean
+.PHONY: run build test lint chdb moto pyiceberg bench bench-noise fuzz faults clean
 
-## run: build, make a sample organisation's logs, hunt in them, print the report
+## run: build, and start the service with the logs of a sample organisation: a week until now, with an attack in it, and then
+## as time passes. It prints what to look at; Ctrl-C stops it
 run: build
-	@test -d $(SAMPLE) || (mkdir -p out && echo "Writing the sample organisation's logs to $(SAMPLE) …" && bin/spoor sample --out $(SAMPLE).part --events $(EVENTS) --seed 1 && mv $(SAMPLE).part $(SAMPLE))
-	@bin/spoor hunt $(SAMPLE)
+	@mkdir -p out
+	@if [ -d $(DATA)/iam ]; then bin/spoor iam token create root --expires 1d --note 'make run' --data $(DATA); fi
+	@bin/spoor serve --sample --data $(DATA)
 
 ## build: bin/spoor, with the C++ runtime linked in where the compiler has it as an archive, so that it runs on other machines
 build:
@@ -27,7 +32,7 @@ build:
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
-test: lint chdb moto
+test: lint chdb moto pyiceberg
 	go test -race -timeout 30m ./...
 
 ## lint: what must hold before tests are worth running
@@ -56,6 +61,17 @@ moto:
 	  $(MOTO)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(MOTOREQ) && \
 	  cp $(MOTOREQ) $(MOTO)/installed.txt || \
 	  { echo "The moto server cannot be installed."; [ -z "$$CI" ]; }; \
+	fi
+
+## pyiceberg: PyIceberg of PyPI, in a Python environment of its own (280 MB), with which a test reads stores through the
+## catalogue. Where it cannot be had the test skips, and says so; where CI is set that is a failure
+pyiceberg:
+	@if ! cmp -s $(PYICEREQ) $(PYICE)/installed.txt; then \
+	  rm -rf $(PYICE) && mkdir -p out && echo "Installing PyIceberg in $(PYICE) …" && \
+	  python3 -m venv $(PYICE) && \
+	  $(PYICE)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(PYICEREQ) && \
+	  cp $(PYICEREQ) $(PYICE)/installed.txt || \
+	  { echo "PyIceberg cannot be installed."; [ -z "$$CI" ]; }; \
 	fi
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)

@@ -25,9 +25,11 @@ import (
 	"spoor/internal/journal"
 	"spoor/internal/livetail"
 	"spoor/internal/metrics"
+	"spoor/internal/query"
 	"spoor/internal/recorder"
 	"spoor/internal/sample"
 	"spoor/internal/source/live"
+	"spoor/internal/store"
 )
 
 // Options of Open. Load is required.
@@ -48,15 +50,20 @@ type App struct {
 	level *slog.LevelVar
 	began time.Time
 
-	lock     *durable.Lock
-	front    *front
-	journal  *journal.Journal
-	iam      *iam.Service
-	recorder *recorder.Recorder
-	tail     *livetail.Tail
-	sources  *sources
-	registry *metrics.Registry
-	parts    []part // in the order of their starts
+	lock        *durable.Lock
+	front       *front
+	journal     *journal.Journal
+	iam         *iam.Service
+	recorder    *recorder.Recorder
+	tail        *livetail.Tail
+	store       *store.Store       // nil without the role
+	live        *store.Live        // the same
+	maintenance *store.Maintenance // the same
+	reader      *reader            // in its place
+	query       *query.Engine      // nil without the role api
+	sources     *sources
+	registry    *metrics.Registry
+	parts       []part // in the order of their starts
 
 	failed  chan struct{} // closed when a part has failed
 	failure error         // why, once failed is closed
@@ -119,7 +126,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		before := debug.SetMemoryLimit(set.memory)
 		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openRecorder, a.openTail, a.openSample, a.openSources} {
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -317,8 +324,43 @@ func (a *App) Folder() string { return a.set.Load().data }
 func (a *App) URL() string { return a.front.url() }
 
 // FirstCredential makes the first credential of root, the first time that it is called for a data folder. Nobody can have it
-// later.
-func (a *App) FirstCredential() (secret string, made bool, err error) { return a.iam.FirstRoot() }
+// later. That it was made is recorded, and can be searched for when it returns.
+func (a *App) FirstCredential(ctx context.Context) (secret string, made bool, err error) {
+	secret, made, err = a.iam.FirstRoot()
+	if err != nil || !made {
+		return "", false, err
+	}
+	root, err := a.iam.User(iam.RootName)
+	if err != nil {
+		return "", false, err
+	}
+	_, err = a.recorder.Record(ctx, recorder.Call{
+		Name: string(iam.CreateToken), Identity: recorder.Identity{Type: "Root", PrincipalID: root.ID, ARN: root.ARN(), AccountID: root.Account},
+		UserAgent: "spoor/" + a.opts.Version, Request: map[string]any{"userName": iam.RootName, "note": "first start"},
+		Response: map[string]any{"tokenId": iam.TokenID(secret)},
+	})
+	if err == nil {
+		err = a.caughtUp(ctx)
+	}
+	if err != nil { // the credential is good, and nobody could have another one
+		a.log.Error("the first credential was not recorded", slog.Any("error", err))
+	}
+	return secret, true, nil
+}
+
+// caughtUp waits until everything that the journal has is in answers, for a while.
+func (a *App) caughtUp(ctx context.Context) error {
+	if a.live == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, healthTime)
+	defer cancel()
+	s, err := a.journal.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	return a.live.Wait(ctx, s.Last)
+}
 
 // Run waits until the context ends, or a part fails, which is the error. Close is still to be called.
 func (a *App) Run(ctx context.Context) error {

@@ -79,7 +79,7 @@ func start(t *testing.T, dir string, set ...string) *server {
 			t.Errorf("stop: %v\n%s", err, s.log)
 		}
 	})
-	secret, made, err := a.FirstCredential()
+	secret, made, err := a.FirstCredential(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

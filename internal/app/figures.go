@@ -7,6 +7,7 @@ import (
 	"spoor/internal/journal"
 	"spoor/internal/livetail"
 	"spoor/internal/metrics"
+	"spoor/internal/store"
 )
 
 // Metrics lists the figures that a server gives to Prometheus, but for those of the Go runtime and of the process.
@@ -14,7 +15,7 @@ func Metrics() []metrics.Family { return metrics.Families((&App{}).figures()...)
 
 // figures are the parts of the registry.
 func (a *App) figures() []metrics.Part {
-	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures()}
+	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures(), a.storeFigures(), a.queryFigures()}
 }
 
 func (a *App) appFigures() metrics.Part {
@@ -198,6 +199,110 @@ func (a *App) recorderFigures() metrics.Part {
 			put("spoor_recorder_failures_total", float64(s.Failed))
 			put("spoor_recorder_counted_refusals_total", float64(s.Counted))
 			put("spoor_recorder_waiting_refusals", float64(s.Waiting))
+			return nil
+		},
+	}
+}
+
+func (a *App) storeFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(l *store.LiveStats, m *store.MaintainStats) float64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	table := []figure{
+		{metrics.Family{Name: "spoor_store_hot_rows", Kind: g, Help: "Events that are in answers, and not in data files yet."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotRows) }},
+		{metrics.Family{Name: "spoor_store_hot_files", Kind: g, Help: "Files that they are in."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotFiles) }},
+		{metrics.Family{Name: "spoor_store_hot_bytes", Kind: g, Help: "Bytes of those files."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotBytes) }},
+		{metrics.Family{Name: "spoor_store_hot_full", Kind: g, Help: "1 while nothing is taken from the journal, as there are too many of them (store.max_hot_rows)."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return truth(l.Full) }},
+		{metrics.Family{Name: "spoor_store_waiting_rows", Kind: g, Help: "Events that were taken from the journal and are not in answers yet."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Waiting) }},
+		{metrics.Family{Name: "spoor_store_unsearchable_seconds", Kind: g, Help: "How long ago the oldest event was accepted that was taken from the journal and is not in answers yet, in seconds."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.Oldest.Seconds() }},
+		{metrics.Family{Name: "spoor_store_taken_sequence", Kind: g, Help: "Sequence of the journal up to which events were taken."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Taken) }},
+		{metrics.Family{Name: "spoor_store_published_sequence", Kind: g, Help: "Sequence up to which they are in answers."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Published) }},
+		{metrics.Family{Name: "spoor_store_committed_sequence", Kind: g, Help: "Sequence up to which they are in data files."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Committed) }},
+		{metrics.Family{Name: "spoor_store_records_total", Kind: c, Help: "Records that were taken from the journal."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Records) }},
+		{metrics.Family{Name: "spoor_store_kept_total", Kind: c, Help: "Of them, those that were kept."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Kept) }},
+		{metrics.Family{Name: "spoor_store_duplicates_total", Kind: c, Help: "Of them, those that the store had."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Duplicates) }},
+		{metrics.Family{Name: "spoor_store_rejected_total", Kind: c, Help: "Of them, those that cannot be read; they are kept in the folder rejects of the store."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Rejected) }},
+		{metrics.Family{Name: "spoor_store_lost_sequences_total", Kind: c, Help: "Sequences that the journal could not give."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Lost) }},
+		{metrics.Family{Name: "spoor_store_publications_total", Kind: c, Help: "Times that events became part of answers."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Publications) }},
+		{metrics.Family{Name: "spoor_store_hot_merges_total", Kind: c, Help: "Times that hot files were merged."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Merges) }},
+		{metrics.Family{Name: "spoor_store_hot_rebuilt_total", Kind: c, Help: "Hot files that were damaged and were made again from the journal."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Rebuilt) }},
+		{metrics.Family{Name: "spoor_store_flushes_total", Kind: c, Help: "Times that hot events were written to data files and committed."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Flushes) }},
+		{metrics.Family{Name: "spoor_store_flushed_rows_total", Kind: c, Help: "Events that were."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.FlushedRows) }},
+		{metrics.Family{Name: "spoor_store_flush_seconds_total", Kind: c, Help: "Seconds that it took."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.FlushTimeAll.Seconds() }},
+		{metrics.Family{Name: "spoor_store_last_flush_seconds", Kind: g, Help: "Seconds that the last one took."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.FlushTime.Seconds() }},
+		{metrics.Family{Name: "spoor_store_failures_total", Kind: c, Help: "Publications, merges and flushes that failed; they are tried again."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Failures) }},
+		{metrics.Family{Name: "spoor_store_bytes", Kind: g, Help: "Bytes that the store takes, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Bytes) }},
+		{metrics.Family{Name: "spoor_store_bytes_over_limit", Kind: g, Help: "Bytes beyond store.retention.max_size that may not go, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Over) }},
+		{metrics.Family{Name: "spoor_store_days_held", Kind: g, Help: "Days that would have gone but for a hold, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.DaysHeld) }},
+		{metrics.Family{Name: "spoor_store_damaged_files", Kind: g, Help: "Files that could not be read, the last time that the store was looked after."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Damaged) }},
+		{metrics.Family{Name: "spoor_store_compacted_rows_total", Kind: c, Help: "Events that compaction wrote anew."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.RowsCompacted) }},
+		{metrics.Family{Name: "spoor_store_compacted_files_total", Kind: c, Help: "Files that compaction merged."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.FilesMerged) }},
+		{metrics.Family{Name: "spoor_store_removed_rows_total", Kind: c, Help: "Events that retention removed."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.RowsRemoved) }},
+		{metrics.Family{Name: "spoor_store_deleted_files_total", Kind: c, Help: "Files that expiry deleted."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.FilesDeleted) }},
+		{metrics.Family{Name: "spoor_store_deleted_bytes_total", Kind: c, Help: "Bytes of those files."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.BytesDeleted) }},
+	}
+	type job struct {
+		family metrics.Family
+		value  func(j *store.JobStats) (float64, bool)
+	}
+	by := []string{"job"}
+	jobs := []job{
+		{metrics.Family{Name: "spoor_store_job_runs_total", Kind: c, Help: "Times that a job of the store's upkeep ended well.", Labels: by}, func(j *store.JobStats) (float64, bool) { return float64(j.Runs), true }},
+		{metrics.Family{Name: "spoor_store_job_failures_total", Kind: c, Help: "Times that it failed; it is tried again.", Labels: by}, func(j *store.JobStats) (float64, bool) { return float64(j.Failures), true }},
+		{metrics.Family{Name: "spoor_store_job_running", Kind: g, Help: "1 while it runs.", Labels: by}, func(j *store.JobStats) (float64, bool) { return truth(j.Running), true }},
+		{metrics.Family{Name: "spoor_store_job_last_seconds", Kind: g, Help: "Seconds that it took the last time.", Labels: by}, func(j *store.JobStats) (float64, bool) { return j.Took.Seconds(), true }},
+		{metrics.Family{Name: "spoor_store_job_last_end_timestamp_seconds", Kind: g, Help: "When it ended the last time, in seconds since 1970; absent before.", Labels: by}, func(j *store.JobStats) (float64, bool) {
+			return float64(j.Ended.UnixMilli()) / 1000, !j.Ended.IsZero()
+		}},
+	}
+	p := metrics.Part{Name: "store"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	for _, f := range jobs {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(_ context.Context, put metrics.Put) error {
+		if a.live == nil {
+			return nil
+		}
+		l, m := a.live.Stats(), a.maintenance.Stats()
+		for _, f := range table {
+			put(f.family.Name, f.value(&l, &m))
+		}
+		for name, j := range map[string]*store.JobStats{"compact": &m.Compact, "expire": &m.Expire} {
+			for _, f := range jobs {
+				if v, ok := f.value(j); ok {
+					put(f.family.Name, v, name)
+				}
+			}
+		}
+		return nil
+	}
+	return p
+}
+
+func (a *App) queryFigures() metrics.Part {
+	c, g := metrics.Counter, metrics.Gauge
+	return metrics.Part{
+		Name: "query",
+		Families: []metrics.Family{
+			{Name: "spoor_query_questions_total", Kind: c, Help: "Questions that were asked: searches, counts, SQL."},
+			{Name: "spoor_query_refused_total", Kind: c, Help: "Of them, those that were refused as too many others were being answered."},
+			{Name: "spoor_query_running", Kind: g, Help: "Questions that are being answered."},
+			{Name: "spoor_query_waiting", Kind: g, Help: "Questions that wait for their turn."},
+		},
+		Read: func(_ context.Context, put metrics.Put) error {
+			if a.query == nil {
+				return nil
+			}
+			s := a.query.Stats()
+			put("spoor_query_questions_total", float64(s.Asked))
+			put("spoor_query_refused_total", float64(s.Refused))
+			put("spoor_query_running", float64(s.Running))
+			put("spoor_query_waiting", float64(s.Waiting))
 			return nil
 		},
 	}

@@ -9,12 +9,13 @@ import (
 
 	"spoor/internal/config"
 	"spoor/internal/console"
+	"spoor/internal/store/restcatalog"
 )
 
 // handler is what answers once everything is there.
 func (a *App) handler() (http.Handler, error) {
 	set := a.set.Load()
-	c, err := console.New(console.Options{
+	o := console.Options{
 		Access: a.iam, Recorder: a.recorder, Tail: console.Tails(a.tail), Sources: a.sources, Journal: a.journal, Configuration: configuration{a},
 		Metrics: a.registry.Handler(), Ready: a.reasons, Status: a.partStates, Roles: a.loaded.Config.Roles, Version: a.opts.Version,
 		TrustedProxies: set.http.proxies, MaxTails: set.http.tails,
@@ -23,7 +24,13 @@ func (a *App) handler() (http.Handler, error) {
 			a.registry.Observe(c.Route, c.Status, c.Took, strings.HasSuffix(c.Route, "/tail"))
 		},
 		Log: a.log.With("part", "http"), Now: a.opts.Now,
-	})
+		Store:   keeper{a},
+		Catalog: restcatalog.New(restcatalog.Options{Store: keeper{a}, Log: a.log.With("part", "catalog")}),
+	}
+	if a.query != nil {
+		o.Ask = asker{a.query}
+	}
+	c, err := console.New(o)
 	if err != nil {
 		return nil, err
 	}

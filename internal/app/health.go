@@ -44,9 +44,13 @@ func (a *App) partStates(ctx context.Context) []console.PartState {
 	if err == nil && s.Err != nil {
 		err = fmt.Errorf("the last write failed: %w", s.Err)
 	}
-	check("journal", fmt.Sprintf("sequence %d, %s", s.Last, config.FormatSize(s.Bytes)), err)
+	check("journal", fmt.Sprintf("sequence %d, %s", s.Last, roundSize(s.Bytes)), err)
+	if a.live != nil {
+		detail, err := a.storeState()
+		check("store", detail, err)
+	}
 	free, err := a.room()
-	check("disk", config.FormatSize(free)+" free", err)
+	check("disk", roundSize(free)+" free", err)
 	return out
 }
 
@@ -59,7 +63,7 @@ func (a *App) room() (int64, error) {
 	}
 	n := int64(min(free, 1<<62))
 	if n < set.journal.MinFree {
-		return n, fmt.Errorf("there is %s of room where %s is, and journal.min_free is %s", config.FormatSize(n), set.data, config.FormatSize(set.journal.MinFree))
+		return n, fmt.Errorf("there is %s of room where %s is, and journal.min_free is %s", roundSize(n), set.data, config.FormatSize(set.journal.MinFree))
 	}
 	return n, nil
 }
@@ -92,4 +96,14 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(v) // who asked may have gone
+}
+
+// roundSize writes a number of bytes for people.
+func roundSize(n int64) string {
+	unit, f := 0, float64(n)
+	for f >= 1024 && unit < 5 {
+		f /= 1024
+		unit++
+	}
+	return fmt.Sprintf("%.3g %s", f, [...]string{"B", "KiB", "MiB", "GiB", "TiB", "PiB"}[unit])
 }

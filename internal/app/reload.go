@@ -42,6 +42,21 @@ func (a *App) Reload(ctx context.Context) (console.Reloaded, error) {
 	next := *old
 	next.shutdown, next.log.level, next.lifetime = set.shutdown, set.log.level, set.lifetime
 	next.iam.Policies, next.sources = set.iam.Policies, set.sources
+	next.maintain = set.maintain
+	next.live.FlushRows, next.live.FlushInterval = set.live.FlushRows, set.live.FlushInterval
+	next.query.Timeout, next.query.MaxRows = set.query.Timeout, set.query.MaxRows
+	if a.maintenance != nil {
+		if err := a.maintenance.Configure(next.maintain); err != nil { // it looks before it changes anything
+			a.refused.Add(1)
+			return console.Reloaded{}, err
+		}
+	}
+	if a.live != nil {
+		a.live.Configure(next.live.FlushRows, next.live.FlushInterval)
+	}
+	if a.query != nil {
+		a.query.Configure(next.query.Timeout, next.query.MaxRows)
+	}
 	a.level.Set(next.log.level)
 	a.iam.SetPolicies(next.iam.Policies)
 	if !tls {

@@ -14,6 +14,7 @@ import (
 	"spoor/internal/config"
 	"spoor/internal/iam"
 	"spoor/internal/journal"
+	"spoor/internal/query"
 	"spoor/internal/source/archive"
 	"spoor/internal/source/live"
 	"spoor/internal/source/poll"
@@ -21,11 +22,8 @@ import (
 	"spoor/internal/source/s3"
 	"spoor/internal/source/sqs"
 	"spoor/internal/source/watch"
+	"spoor/internal/store"
 )
-
-// storeFollower is the name under which the store follows the journal. Every process names it, so that nothing that one with
-// another role accepts is removed before the store has it.
-const storeFollower = "store"
 
 // settings are what the configuration means for each part: the only place that reads it. The parts get their log and what
 // runs beside them when they are built.
@@ -36,6 +34,9 @@ type settings struct {
 	memory   int64 // 0: not set
 	http     httpSettings
 	journal  journal.Options
+	live     store.LiveOptions
+	maintain store.MaintainOptions
+	query    query.Options
 	iam      iam.Options
 	lifetime time.Duration // of tokens: negative for ever
 	log      logSettings
@@ -99,6 +100,11 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 			maxBody: c.HTTP.MaxBody, connections: c.HTTP.MaxConnections, tails: c.HTTP.MaxTails, header: c.HTTP.HeaderTimeout, idle: c.HTTP.IdleTimeout},
 		log: logSettings{level: c.Log.SlogLevel(), json: c.Log.Format == "json"},
 	}
+	s.live = store.LiveOptions{FlushRows: int64(c.Store.FlushRows), FlushInterval: c.Store.FlushInterval, MaxHotRows: int64(c.Store.MaxHotRows)}
+	s.maintain = store.MaintainOptions{CompactInterval: c.Store.CompactInterval, CompactAfter: c.Store.CompactAfter, CompactTarget: c.Store.CompactTarget,
+		ExpireInterval: c.Store.ExpireInterval, ExpireGrace: c.Store.ExpireGrace, Retention: store.RetainOptions{Ages: c.Store.Retention.Ages(), MaxBytes: c.Store.Retention.MaxSize}}
+	s.query = query.Options{TempDir: filepath.Join(c.Data, "tmp"), Memory: c.Query.Memory, TempBytes: c.Query.Temp, Threads: c.Query.Threads, Timeout: c.Query.Timeout,
+		MaxRows: int64(c.Query.MaxRows), Concurrent: c.Query.Concurrent}
 	var err error
 	if s.journal, err = journalOptions(c.Journal); err != nil {
 		return nil, blame(l, "journal.tls_ca", err)
@@ -130,7 +136,7 @@ func orForever(d time.Duration) time.Duration {
 func journalOptions(c config.Journal) (journal.Options, error) {
 	o := journal.Options{
 		Dir: c.Dir, URL: c.URL, Credentials: c.Credentials, Stream: c.Stream, Replicas: c.Replicas,
-		Followers: []string{storeFollower},
+		Followers: []string{store.FollowerName}, // in every process: nothing that one accepts is removed before the store has it
 		MaxBytes:  c.MaxSize, RetainBytes: c.RetainSize, RetainAge: c.RetainAge, DropUnread: c.DropUnread, MinFree: c.MinFree,
 		MaxAppend: int(c.MaxAppend), GroupBytes: int(c.GroupSize), Linger: c.Linger, QueueBytes: c.QueueSize, QueueWait: c.QueueWait,
 	}

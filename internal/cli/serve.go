@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/spf13/cobra"
 
 	"spoor/internal/app"
@@ -49,6 +51,12 @@ Exit status:
 }
 
 func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err error) {
+	if _, err := f.read(e); errors.Is(err, os.ErrNotExist) {
+		return usageError{err}
+	}
+	hup := make(chan os.Signal, 1) // from the beginning: the signal would end the process
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
 	v := readVersion()
 	a, err := app.Open(ctx, app.Options{Load: func() (*config.Loaded, error) { return f.read(e) }, Version: v.Version, Commit: v.Commit, Sample: sample, LogTo: e.stderr})
 	if err != nil {
@@ -62,16 +70,14 @@ func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err er
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	secret, made, err := a.FirstCredential()
+	secret, made, err := a.FirstCredential(ctx)
 	if err != nil {
 		return fmt.Errorf("make root's first token: %w", err)
 	}
-	if err := e.welcome(a, secret, made); err != nil {
+	if err := e.welcome(a, secret, made, sample); err != nil {
 		return err
 	}
 
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
 	done := make(chan struct{})
 	var reloads sync.WaitGroup
 	reloads.Go(func() {
@@ -85,7 +91,6 @@ func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err er
 		}
 	})
 	err = a.Run(ctx)
-	signal.Stop(hup)
 	close(done)
 	reloads.Wait()
 	if err == nil {
@@ -94,32 +99,45 @@ func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err er
 	return err
 }
 
-// welcome tells how to reach the server, and the first time what to do with it.
-func (e *env) welcome(a *app.App, secret string, made bool) error {
+// welcome tells how to reach the server, and what to do with it.
+func (e *env) welcome(a *app.App, secret string, made, sample bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Spoor %s serves on %s and keeps everything in %s.\n", readVersion().Version, a.URL(), safetext.Terminal(a.Folder(), 300))
-	if !made {
-		fmt.Fprintf(&b, "Another token for root, with the service stopped: spoor iam token create root --data %s\n", shellQuote(a.Folder()))
+	if made {
+		fmt.Fprintf(&b, "\nThe token of root, which is shown this one time:\n\n  %s\n", secret)
 	} else {
-		fmt.Fprintf(&b, "\nThe token of root, which is shown this one time:\n\n  %s\n\nTry, in another terminal:\n\n", secret)
-		for _, line := range e.tryThese(a, secret) {
-			fmt.Fprintf(&b, "  %s\n", line)
-		}
-		b.WriteString("\n")
+		secret = "TOKEN"
+		fmt.Fprintf(&b, "Another token of root, while the service is stopped: %s iam token create root --data %s\n", program(), shellQuote(a.Folder()))
 	}
+	fmt.Fprint(&b, "\nTry, in another terminal:\n\n")
+	for _, line := range tryThese(a.URL(), secret, sample) {
+		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	b.WriteString("\n")
 	_, err := io.WriteString(e.stdout, b.String())
 	return err
 }
 
 // tryThese are commands that work when they are pasted into a shell.
-func (e *env) tryThese(a *app.App, secret string) []string {
-	url := a.URL()
-	return []string{
-		"export SPOOR_TOKEN=" + secret,
-		fmt.Sprintf(`curl -sS -H "Authorization: Bearer $SPOOR_TOKEN" -d '%s' %s/api/v1/events`,
-			`{"eventVersion":"1.11","eventID":"6b1c1d7e-0000-4000-8000-000000000001","eventTime":"2026-01-01T00:00:00Z","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","awsRegion":"us-east-1","userIdentity":{"type":"Root"}}`, url),
-		fmt.Sprintf(`curl -sS -H "Authorization: Bearer $SPOOR_TOKEN" %s/metrics`, url),
+func tryThese(url, secret string, sample bool) []string {
+	out := []string{fmt.Sprintf("export SPOOR_SERVER=%s SPOOR_TOKEN=%s", url, secret)}
+	if sample {
+		return append(out,
+			program()+` query --server $SPOOR_SERVER 'SELECT eventSource, eventName, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC LIMIT 10'`,
+			program()+` tail -f --server $SPOOR_SERVER`)
 	}
+	return append(out,
+		fmt.Sprintf(`curl -sS $SPOOR_SERVER/api/v1/events -H "Authorization: Bearer $SPOOR_TOKEN" -d '{"eventID":"%s","eventTime":"%s","eventSource":"example.com","eventName":"Hello"}'`,
+			uuid.NewString(), time.Now().UTC().Format(time.RFC3339)),
+		program()+` query --server $SPOOR_SERVER 'SELECT eventTime, eventSource, eventName FROM events ORDER BY eventTime DESC LIMIT 10'`)
+}
+
+// program is how this program was called, as a word of a shell.
+func program() string {
+	if name := os.Args[0]; strings.ContainsAny(name, `/\`) {
+		return shellQuote(name)
+	}
+	return "spoor"
 }
 
 // shellQuote writes text as one word of a shell.
