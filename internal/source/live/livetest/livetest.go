@@ -255,6 +255,24 @@ func (g *Gateway) client(t testing.TB) *awss3.Client {
 	return awss3.NewFromConfig(cfg, func(o *awss3.Options) { o.BaseEndpoint, o.UsePathStyle = &g.URL, true })
 }
 
+// Serve makes a bucket in which the folder dir is below a prefix of one level. It moves the folder there, and leaves a link
+// where it was, so that dir must not be in use by its inode.
+func (g *Gateway) Serve(ctx context.Context, bucket, prefix, dir string) error {
+	cfg, err := s3.Config(ctx, s3.Options{})
+	if err != nil {
+		return err
+	}
+	client := awss3.NewFromConfig(cfg, func(o *awss3.Options) { o.BaseEndpoint, o.UsePathStyle = &g.URL, true })
+	if _, err := client.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: &bucket}); err != nil {
+		return err
+	}
+	place := filepath.Join(g.root, bucket, prefix)
+	if err := os.Rename(dir, place); err != nil {
+		return err
+	}
+	return os.Symlink(place, dir)
+}
+
 // Bucket makes an empty bucket.
 func (g *Gateway) Bucket(t testing.TB) string {
 	t.Helper()
