@@ -16,6 +16,9 @@ import (
 	"testing"
 	"time"
 
+	"spoor/internal/event"
+	"spoor/internal/intake"
+	"spoor/internal/ledger"
 	"spoor/internal/source"
 )
 
@@ -72,6 +75,10 @@ func child(job []string) error {
 		if _, err := s.Compact(ctx, CompactOptions{Closed: -1, Progress: func(d DayCompacted) { fmt.Println("day", d.Day) }}); err != nil {
 			return err
 		}
+	case "beside":
+		if err := beside(ctx, s, logs); err != nil {
+			return err
+		}
 	case "expire":
 		ages := map[string]time.Duration{"Data": time.Hour, "Insight": time.Hour}
 		if _, err := s.Retain(ctx, RetainOptions{Ages: ages}); err != nil {
@@ -84,6 +91,40 @@ func child(job []string) error {
 	}
 	fmt.Println("done")
 	return s.Close()
+}
+
+// beside ingests while the store is looked after without a pause.
+func beside(ctx context.Context, s *Store, logs string) error {
+	in, err := sources(logs)
+	if err != nil {
+		return err
+	}
+	keep := func() error {
+		if _, err := s.Compact(ctx, CompactOptions{Closed: -1}); err != nil {
+			return err
+		}
+		if _, err := s.Retain(ctx, RetainOptions{Ages: map[string]time.Duration{"Data": time.Hour}}); err != nil {
+			return err
+		}
+		_, err := s.Expire(ctx, ExpireOptions{Grace: -1})
+		return err
+	}
+	ended := make(chan error)
+	go func() {
+		_, err := s.Ingest(ctx, IngestOptions{Intake: in, EpochRows: 100, BufferBytes: 1 << 19, Committed: func(rows int64) { fmt.Println("rows", rows) }})
+		ended <- err
+	}()
+	for rounds := 0; ; rounds++ {
+		select {
+		case err := <-ended:
+			fmt.Println("rounds beside", rounds)
+			return errors.Join(err, keep())
+		default:
+		}
+		if err := keep(); err != nil {
+			return errors.Join(err, <-ended)
+		}
+	}
 }
 
 // runChild runs a job and kills it after a while; a negative while lets it end. It returns what the job wrote.
@@ -198,6 +239,96 @@ func TestKill(t *testing.T) {
 		}
 	}
 	t.Logf("killed: %v", kills)
+}
+
+// TestKillBeside kills a process that ingests while it compacts, retains and expires: whatever it was doing, the store is
+// whole, and in the end it has every event once that retention does not remove, and none that it does.
+func TestKillBeside(t *testing.T) {
+	t.Parallel()
+	rounds := 2
+	if n, err := strconv.Atoi(os.Getenv("SPOOR_FAULT_ROUNDS")); err == nil {
+		rounds = n
+	}
+	seed := uint64(time.Now().UnixNano())
+	if n, err := strconv.ParseUint(os.Getenv("SPOOR_FAULT_SEED"), 10, 64); err == nil {
+		seed = n
+	}
+	t.Logf("SPOOR_FAULT_SEED=%d", seed)
+	rnd := rand.New(rand.NewPCG(seed, 2))
+	logs := makeLogs(t, 1200, 2, 8)
+	g := &gatherClass{leave: "Data"}
+	in := input(t, logs)
+	in.Ledger, in.Workers = ledger.New(), 1
+	if err := intake.Run(t.Context(), in, func() (intake.Worker, error) { return g, nil }); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(g.raw)
+	want := slices.Compact(g.raw)
+	if len(want) < 100 || g.left < 100 {
+		t.Fatalf("%d events stay, %d go", len(want), g.left)
+	}
+	limit := 2 * time.Second
+	for killed := 0; killed < rounds; {
+		dir := filepath.Join(t.TempDir(), "store")
+		for tries := 0; ; tries++ {
+			kill := time.Duration(rnd.Int64N(int64(limit)))
+			if tries == 3 || killed == rounds {
+				kill = -1
+			}
+			began := time.Now()
+			lines, was := runChild(t, kill, "beside", dir, logs)
+			if !was {
+				limit = time.Since(began)
+				if i := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, "rounds beside") }); i < 0 || tries == 0 && lines[i] == "rounds beside 0" {
+					t.Errorf("nothing was done beside: %q", lines)
+				}
+				break
+			}
+			killed++
+			for _, o := range []Options{{ReadOnly: true}, {}} {
+				s, err := Open(t.Context(), dir, o)
+				if errors.Is(err, ErrNoStore) && !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "rows") }) {
+					break // killed before there was a store
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				check(t, s)
+				if err := s.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		s, err := Open(t.Context(), dir, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, s)
+		if got := records(t, s.Source(Filter{}), source.Selection{}); !slices.Equal(got, want) {
+			t.Errorf("%d events at the end, want %d", len(got), len(want))
+		}
+		if st, err := s.Status(t.Context(), false); err != nil || st.Orphans > 0 || st.Replaced > 0 {
+			t.Errorf("%d orphans, %d replaced files at the end (%v)", st.Orphans, st.Replaced, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// gatherClass gathers the records that are not of a class.
+type gatherClass struct {
+	gather
+	leave string
+	left  int
+}
+
+func (g *gatherClass) Event(e *event.Event) error {
+	if e.Category() == g.leave {
+		g.left++
+		return nil
+	}
+	return g.gather.Event(e)
 }
 
 // aftermath looks at a store that may have been left at any point: first as a reader finds it, then as the next writer.
