@@ -40,8 +40,8 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// server is a server under test, with real parts, on a port of its own.
-type server struct {
+// served is a server under test, with real parts, on a port of its own.
+type served struct {
 	*App
 	t      *testing.T
 	log    *output
@@ -65,9 +65,9 @@ func loader(file string, set ...string) func() (*config.Loaded, error) {
 }
 
 // start starts a server in the data folder dir, with the file spoor.yaml beside it.
-func start(t *testing.T, dir string, set ...string) *server {
+func start(t *testing.T, dir string, set ...string) *served {
 	t.Helper()
-	s := &server{t: t, log: &output{}, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}
+	s := &served{t: t, log: &output{}, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}
 	set = append([]string{"data=" + dir, "http.listen=127.0.0.1:0"}, set...)
 	a, err := Open(t.Context(), Options{Load: loader(filepath.Join(filepath.Dir(dir), "spoor.yaml"), set...), Version: "v0", Commit: "c0", LogTo: s.log})
 	if err != nil {
@@ -90,7 +90,7 @@ func start(t *testing.T, dir string, set ...string) *server {
 }
 
 // ask sends a request and gives the status and the body.
-func (s *server) ask(method, path, body string) (int, string) {
+func (s *served) ask(method, path, body string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.URL()+path, strings.NewReader(body))
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *server) ask(method, path, body string) (int, string) {
 }
 
 // want is ask for an answer that must be 200.
-func (s *server) want(method, path, body string) string {
+func (s *served) want(method, path, body string) string {
 	s.t.Helper()
 	status, text := s.ask(method, path, body)
 	if status != http.StatusOK {
@@ -277,7 +277,7 @@ func TestTLS(t *testing.T) {
 		}
 		return pool
 	}
-	trust := func(s *server, pool *x509.CertPool) {
+	trust := func(s *served, pool *x509.CertPool) {
 		s.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: pool}}}
 	}
 	first := use("first")
@@ -315,7 +315,7 @@ func TestTLS(t *testing.T) {
 	s.want("POST", "/api/v1/events", record(3))
 }
 
-func (s *server) states() map[string]string {
+func (s *served) states() map[string]string {
 	out := map[string]string{}
 	for _, st := range s.sources.List() {
 		out[st.Name] = st.State
