@@ -100,8 +100,9 @@ func atLeast(n int, sqls []string) string {
 	return fmt.Sprintf("((%s) >= %d)", strings.Join(terms, " + "), n)
 }
 
-// quote writes a text in SQL, which itself cannot have NUL.
+// quote writes a text in SQL, which itself is UTF-8 and cannot have NUL.
 func quote(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	s = "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	if strings.IndexByte(s, 0) >= 0 {
 		s = "(" + strings.ReplaceAll(s, "\x00", "' || chr(0) || '") + ")"

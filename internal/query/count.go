@@ -22,7 +22,9 @@ const maxValues = 200_000
 // MaxText is the most characters of a value that are counted by; longer values are cut.
 const MaxText = 1024
 
+// cutText makes a value one that is counted: valid, and not too long.
 func cutText(s string) string {
+	s = strings.ToValidUTF8(s, "\ufffd")
 	if len(s) <= MaxText {
 		return s
 	}
@@ -116,7 +118,7 @@ func (a *asking) top(ctx context.Context, by counted, limit int) (out TopResult,
 				keep = int64(limit)
 			}
 			sql := fmt.Sprintf(`WITH g AS MATERIALIZED (SELECT %s AS v, count(*) AS n FROM %s WHERE %s GROUP BY 1)
-SELECT 'value', v, n FROM (SELECT v, n FROM g WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT %d)
+SELECT 'value' AS k, v, n FROM (SELECT v, n FROM g WHERE v IS NOT NULL ORDER BY n DESC, v LIMIT %d)
 UNION ALL SELECT 'missing', NULL, coalesce(sum(n), 0) FROM g WHERE v IS NULL UNION ALL SELECT 'values', NULL, coalesce(sum(n), 0) FROM g WHERE v IS NOT NULL`, by.sql, duckdb.Segments, c.lower, keep)
 			if err := a.each(ctx, sql, a.scope(s.files), func(row []duckdb.Value) error {
 				n, err := strconv.ParseInt(row[2].Text, 10, 64)
@@ -292,7 +294,7 @@ func (a *asking) histogram(ctx context.Context, interval time.Duration, by *coun
 				value = fmt.Sprintf("CASE WHEN %s IN (%s) THEN %[1]s END", by.sql, strings.Join(quoted, ", "))
 			}
 			// Division rounds to zero.
-			sql := fmt.Sprintf(`SELECT (epoch_us(eventTime) - CASE WHEN epoch_us(eventTime) < 0 THEN %d ELSE 0 END) // %d AS bucket, %s AS v, count(*) FROM %s WHERE %s GROUP BY 1, 2 LIMIT %d`,
+			sql := fmt.Sprintf(`SELECT (epoch_us(eventTime) - CASE WHEN epoch_us(eventTime) < 0 THEN %d ELSE 0 END) // %d AS bucket, %s AS v, count(*) AS n FROM %s WHERE %s GROUP BY 1, 2 LIMIT %d`,
 				size-1, size, value, duckdb.Segments, c.lower, (MaxBuckets+2)*(MaxSeries+1))
 			if err := a.each(ctx, sql, a.scope(s.files), func(row []duckdb.Value) error {
 				n, err := strconv.ParseInt(row[2].Text, 10, 64)

@@ -134,7 +134,7 @@ type set struct {
 }
 
 // ask prepares a question; asking.done must be called.
-func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, a *asking, err error) {
+func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, _ *asking, err error) {
 	e.asked.Add(1)
 	q, err := search.Parse(f.Terms)
 	if err != nil {
@@ -153,7 +153,7 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, a *askin
 		cancel()
 		return nil, nil, err
 	}
-	a = &asking{e: e, query: q, filter: f, done: sync.OnceFunc(func() { leave(); cancel() })}
+	a := &asking{e: e, query: q, filter: f, done: sync.OnceFunc(func() { leave(); cancel() })}
 	defer func() {
 		if err != nil {
 			a.done()
@@ -165,7 +165,10 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, a *askin
 	}
 	a.done = sync.OnceFunc(func() { plan.Release(); leave(); cancel() })
 	a.damaged = slices.Clone(plan.Damaged)
-	return ctx, a, ended(ctx, a.divide(ctx, plan.Files))
+	if err := a.divide(ctx, plan.Files); err != nil {
+		return nil, nil, ended(ctx, err)
+	}
+	return ctx, a, nil
 }
 
 // enter waits for a place.

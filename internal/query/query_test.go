@@ -30,6 +30,7 @@ type asked struct {
 	store  *store.Store
 	dir    string
 	events []*event.Event // newest first
+	asked  int
 }
 
 // newAsked fills a store, one file of logs after the other.
@@ -172,6 +173,9 @@ func (a *asked) compare(t testing.TB, terms ...string) int {
 	t.Helper()
 	want := a.want(t, query.Newest, terms...)
 	same(t, fmt.Sprintf("newest first: %q", terms), a.pages(t, query.Search{Filter: query.Filter{Terms: terms}, Limit: query.MaxPage}), raws(want))
+	if a.asked++; a.asked%3 != 0 {
+		return len(want)
+	}
 	h, err := a.Histogram(t.Context(), query.Histogram{Filter: query.Filter{Terms: terms}})
 	if err != nil {
 		t.Fatalf("%q: %v", terms, err)
@@ -333,7 +337,7 @@ func TestShared(t *testing.T) {
 	a := newAsked(t, query.Options{}, data)
 	random := rand.New(rand.NewPCG(3, 4))
 	var terms []string
-	for len(terms) < 80 {
+	for len(terms) < 60 {
 		e := a.events[random.IntN(len(a.events))]
 		path, text := someLeaf(random, e)
 		if text == "" || len(text) > 300 || strings.ContainsAny(text, "\\") {
@@ -369,10 +373,10 @@ func TestShared(t *testing.T) {
 			some++
 		}
 	}
-	if some < 50 {
+	if some < 40 {
 		t.Errorf("only %d of %d terms tell events apart", some, len(terms))
 	}
-	for i := range 20 {
+	for i := range 10 {
 		a.compare(t, terms[i], terms[i+20])
 	}
 }
@@ -509,7 +513,7 @@ func TestRefusedQuestions(t *testing.T) {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	if _, _, err := a.Event(ctx, "'\x00'"); !errors.Is(err, query.ErrNotFound) {
+	if _, _, err := a.Event(ctx, "'\x00\xff'"); !errors.Is(err, query.ErrNotFound) {
 		t.Errorf("an odd id: %v", err)
 	}
 	if _, _, err := a.Event(ctx, "3"); !errors.Is(err, query.ErrNotFound) {

@@ -165,9 +165,10 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 		r.more = func() (*sqlRows, error) {
 			from := page * pageRows
 			page++
-			return ask(fmt.Sprintf("SELECT %s FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", asText(p.columns), resultTable, from, from+pageRows))
+			return ask(fmt.Sprintf("SELECT %s FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", p.asText(), resultTable, from, from+pageRows))
 		}
-		if err = describe(ctx, conn, p.columns); err == nil {
+		if err = p.describe(ctx, conn); err == nil {
+			r.Columns = p.columns
 			r.rows, err = r.more()
 		}
 		if err != nil {
@@ -281,6 +282,7 @@ func (e *FileError) Unwrap() error { return e.Err }
 // plan is a query that was checked, with the columns of its result.
 type plan struct {
 	sql     string // what is asked, in DuckDB's SQL
+	own     bool   // see [QueryOptions.Own]
 	explain string // EXPLAIN or EXPLAIN ANALYZE, or ""
 	columns []Column
 }
@@ -292,7 +294,7 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, opts Qu
 	if opts.Own {
 		g.tables = maps.Clone(g.tables)
 		g.tables[segmentsTable().key()] = true
-		p.sql = query
+		p.sql, p.own = query, true
 		return p, e.check(ctx, conn, g, scope, p)
 	}
 	toks, err := lex(query)
@@ -336,6 +338,9 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, g guard, scope Scope
 	}
 	if err := e.define(ctx, conn, tables, scope.Files); err != nil {
 		return err
+	}
+	if p.own {
+		return nil // its columns are named apart, and known when it was run
 	}
 	var names []string
 	if err := conn.Raw(func(driverConn any) (err error) {
@@ -384,7 +389,7 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, g guard, scope Scope
 }
 
 // describe finds the types of the columns of the result.
-func describe(ctx context.Context, conn *sql.Conn, columns []Column) (err error) {
+func (p *plan) describe(ctx context.Context, conn *sql.Conn) (err error) {
 	rows, err := conn.QueryContext(ctx, "DESCRIBE "+resultTable)
 	if err != nil {
 		return fmt.Errorf("read the columns of the query: %w", err)
@@ -397,15 +402,18 @@ func describe(ctx context.Context, conn *sql.Conn, columns []Column) (err error)
 		if err := rows.Scan(&name, &typ, &rest[0], &rest[1], &rest[2], &rest[3]); err != nil {
 			return fmt.Errorf("read the columns of the query: %w", err)
 		}
-		if n < len(columns) {
-			columns[n].Type, columns[n].Kind = typ, kindOf(typ)
+		if p.own {
+			p.columns = append(p.columns, Column{Name: name})
+		}
+		if n < len(p.columns) {
+			p.columns[n].Type, p.columns[n].Kind = typ, kindOf(typ)
 		}
 	}
 	if err := rows.Err(); err != nil {
 		return fmt.Errorf("read the columns of the query: %w", err)
 	}
-	if n != len(columns) {
-		return fmt.Errorf("the query has %d columns, or %d", len(columns), n)
+	if n != len(p.columns) {
+		return fmt.Errorf("the query has %d columns, or %d", len(p.columns), n)
 	}
 	return nil
 }
@@ -418,8 +426,15 @@ func (p *plan) text() string {
 	return p.sql
 }
 
-// numbered is the query with columns that are named c0, c1 and so on.
+// numbered is the query with columns that are named c0, c1 and so on, but for the program's own.
 func (p *plan) numbered(limit int64) string {
+	if p.own {
+		sql := "SELECT * FROM (\n" + p.sql + "\n) AS spoor_query"
+		if limit > 0 {
+			sql += fmt.Sprintf(" LIMIT %d", limit)
+		}
+		return sql
+	}
 	names := make([]string, len(p.columns))
 	for i := range names {
 		names[i] = fmt.Sprintf("c%d", i)
@@ -432,16 +447,20 @@ func (p *plan) numbered(limit int64) string {
 }
 
 // asText gives every column of a result as text.
-func asText(columns []Column) string {
-	out := make([]string, len(columns))
-	for i, c := range columns {
+func (p *plan) asText() string {
+	out := make([]string, len(p.columns))
+	for i, c := range p.columns {
+		name := fmt.Sprintf("c%d", i)
+		if p.own {
+			name = quoteName(c.Name)
+		}
 		switch {
 		case c.Kind == JSON && c.Type != "JSON":
-			out[i] = fmt.Sprintf("CAST(to_json(c%d) AS VARCHAR) AS c%[1]d", i)
+			out[i] = fmt.Sprintf("CAST(to_json(%s) AS VARCHAR)", name)
 		case c.Type == "VARCHAR":
-			out[i] = fmt.Sprintf("c%d", i)
+			out[i] = name
 		default:
-			out[i] = fmt.Sprintf("CAST(c%d AS VARCHAR) AS c%[1]d", i)
+			out[i] = fmt.Sprintf("CAST(%s AS VARCHAR)", name)
 		}
 	}
 	return strings.Join(out, ", ")
