@@ -67,6 +67,30 @@ type Identity struct {
 	AccessKeyID  string `json:"accessKeyId,omitempty"`
 	UserName     string `json:"userName,omitempty"`
 	CredentialID string `json:"credentialId,omitempty"` // id of a bearer token
+
+	SessionContext *SessionContext `json:"sessionContext,omitempty"` // of temporary credentials
+}
+
+// SessionContext says where temporary credentials come from.
+type SessionContext struct {
+	SessionIssuer  *SessionIssuer    `json:"sessionIssuer,omitempty"`
+	Attributes     SessionAttributes `json:"attributes"`
+	SourceIdentity string            `json:"sourceIdentity,omitempty"`
+}
+
+// SessionIssuer is what a session was made from.
+type SessionIssuer struct {
+	Type        string `json:"type"`
+	PrincipalID string `json:"principalId"`
+	ARN         string `json:"arn"`
+	AccountID   string `json:"accountId"`
+	UserName    string `json:"userName,omitempty"`
+}
+
+// SessionAttributes are those of a session.
+type SessionAttributes struct {
+	CreationDate     string `json:"creationDate"`     // RFC 3339, UTC
+	MFAAuthenticated string `json:"mfaAuthenticated"` // "true" or "false"
 }
 
 // Anonymous is the identity of a caller who did not prove who it is.

@@ -1,0 +1,87 @@
+// Package services lists what the AWS-compatible endpoint knows: the models, and the services that are served.
+package services
+
+import (
+	"fmt"
+	"strings"
+
+	"spoor/internal/awsapi"
+	"spoor/internal/awsapi/model"
+	"spoor/internal/awsapi/model/cloudtrail"
+	"spoor/internal/awsapi/model/cloudtraildata"
+	"spoor/internal/awsapi/model/events"
+	"spoor/internal/awsapi/model/logs"
+	"spoor/internal/awsapi/model/monitoring"
+	"spoor/internal/awsapi/model/organizations"
+	"spoor/internal/awsapi/model/sns"
+	stsmodel "spoor/internal/awsapi/model/sts"
+	"spoor/internal/awsapi/sts"
+)
+
+// Models are all models there are.
+func Models() []*model.Service {
+	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
+}
+
+// All makes the services of the endpoint. A model of which nothing is served is there too, so that its calls are recognised,
+// refused by name and recorded.
+func All() []*awsapi.Service {
+	served := []*awsapi.Service{sts.New()}
+	has := map[string]bool{}
+	for _, s := range served {
+		has[s.Model().Name] = true
+	}
+	for _, m := range Models() {
+		if !has[m.Name] {
+			served = append(served, awsapi.NewService(m, awsapi.ServiceOptions{}))
+		}
+	}
+	return served
+}
+
+// protocols are the names of protocols for people.
+var protocols = map[model.Protocol]string{model.JSON: "awsJson", model.Query: "query", model.RESTJSON: "REST with JSON", model.CBOR: "Smithy RPC v2 with CBOR"}
+
+// Coverage is the page of docs/api-coverage.md: every operation of every model, and whether it is served.
+func Coverage() string {
+	served := map[string]*awsapi.Service{}
+	for _, s := range All() {
+		served[s.Model().Name] = s
+	}
+	var table, lists strings.Builder
+	total, yes := 0, 0
+	for _, m := range Models() {
+		n := 0
+		fmt.Fprintf(&lists, "\n## %s\n\n| operation | served |\n|---|---|\n", m.FullName)
+		for _, o := range m.Operations {
+			mark := "no"
+			if served[m.Name].Serves(o.Name) {
+				mark = "**yes**"
+				n++
+			}
+			fmt.Fprintf(&lists, "| %s | %s |\n", o.Name, mark)
+		}
+		var spoken []string
+		for _, p := range m.Protocols {
+			name := protocols[p]
+			if p == model.JSON {
+				name += " " + m.JSONVersion
+			}
+			spoken = append(spoken, name)
+		}
+		fmt.Fprintf(&table, "| %s | %s | %s | %d | %d |\n", m.FullName, m.Version, strings.Join(spoken, ", "), len(m.Operations), n)
+		total += len(m.Operations)
+		yes += n
+	}
+	return fmt.Sprintf(`# What of AWS's APIs is served
+
+<!-- Written from the models and the registered operations by: go test ./test/docs -update -->
+
+Every operation of every model that Spoor knows. One that is not served answers as an operation that AWS does not have; the
+call is recorded all the same. [aws-api.md](aws-api.md) says how the endpoint is spoken to.
+
+| service | version | protocols | operations | served |
+|---|---|---|---|---|
+%s| all | | | %d | %d |
+%s`, table.String(), total, yes, lists.String())
+}

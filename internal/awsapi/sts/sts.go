@@ -1,0 +1,14 @@
+// Package sts is the Security Token Service of the AWS-compatible endpoint, one file for each action.
+package sts
+
+import (
+	"spoor/internal/awsapi"
+	"spoor/internal/awsapi/model/sts"
+)
+
+// New makes the service.
+func New() *awsapi.Service {
+	s := awsapi.NewService(&sts.Service, awsapi.ServiceOptions{Global: true})
+	awsapi.Handle(s, "GetCallerIdentity", getCallerIdentity, awsapi.AnyPrincipal())
+	return s
+}
