@@ -3,7 +3,6 @@ package interop
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +49,7 @@ func runGateway(job []string) error {
 	if err != nil {
 		return err
 	}
-	if err := g.Serve(context.Background(), job[1], job[2], job[3]); err != nil {
+	if err := g.Serve(job[1], job[2], job[3]); err != nil {
 		return errors.Join(err, g.Stop())
 	}
 	fmt.Println("serving", g.URL)
@@ -227,6 +226,9 @@ func python(t *testing.T) (exe, script string) {
 
 func (s *served) pyIceberg(t *testing.T) {
 	exe, script := python(t)
+	if err := s.store.Hold(t.Context(), store.Hold{Name: "case"}); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), exe, script, s.catalog, catalogToken, s.gateway, "spoor.events")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -239,7 +241,7 @@ func (s *served) pyIceberg(t *testing.T) {
 		Exists             []bool
 		Missing, Change    string
 		Rows               [][]*string
-		Filtered           int
+		Filtered, Held     int
 	}
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
@@ -262,6 +264,9 @@ func (s *served) pyIceberg(t *testing.T) {
 		requestParameters::varchar, coalesce(md5(rawBytes), md5(raw)) FROM events`)
 	slices.Sort(rows)
 	slices.Sort(want)
+	if got.Held != len(want) {
+		t.Errorf("%d rows under the hold, want %d", got.Held, len(want))
+	}
 	if len(want) < 8000 || !slices.Equal(rows, want) {
 		t.Errorf("PyIceberg %d rows %.600q\nDuckDB %d rows %.600q", len(rows), rows, len(want), want)
 	}

@@ -59,4 +59,6 @@ rows.sort(key=lambda r: [x or "" for x in r])
 answer["rows"] = rows
 one = table.scan(row_filter="eventName = 'GetUser'", selected_fields=("eventID",), limit=10).to_arrow()
 answer["filtered"] = one.num_rows
+held = table.snapshot_by_name("hold-case")
+answer["held"] = table.scan(snapshot_id=held.snapshot_id, selected_fields=("eventID",)).to_arrow().num_rows
 json.dump(answer, sys.stdout)

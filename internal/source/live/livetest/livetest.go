@@ -257,16 +257,11 @@ func (g *Gateway) client(t testing.TB) *awss3.Client {
 
 // Serve makes a bucket in which the folder dir is below a prefix of one level. It moves the folder there, and leaves a link
 // where it was, so that dir must not be in use by its inode.
-func (g *Gateway) Serve(ctx context.Context, bucket, prefix, dir string) error {
-	cfg, err := s3.Config(ctx, s3.Options{})
-	if err != nil {
-		return err
-	}
-	client := awss3.NewFromConfig(cfg, func(o *awss3.Options) { o.BaseEndpoint, o.UsePathStyle = &g.URL, true })
-	if _, err := client.CreateBucket(ctx, &awss3.CreateBucketInput{Bucket: &bucket}); err != nil {
-		return err
-	}
+func (g *Gateway) Serve(bucket, prefix, dir string) error {
 	place := filepath.Join(g.root, bucket, prefix)
+	if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil { // a folder is a bucket
+		return err
+	}
 	if err := os.Rename(dir, place); err != nil {
 		return err
 	}
