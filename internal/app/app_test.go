@@ -501,3 +501,116 @@ func TestInterruptedStart(t *testing.T) {
 	}
 	start(t, dir)
 }
+
+// TestReloadByHTTP changes the configuration through the API: a mistake is told to the caller.
+func TestReloadByHTTP(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	file := filepath.Join(tmp, "spoor.yaml")
+	s := start(t, filepath.Join(tmp, "data"))
+	write(t, file, "log: {level: debug}\nquery: {memory: 2GiB, timeout: 7s}\nstore: {flush_rows: 7777, compact_interval: 7m}\n")
+	var r console.Reloaded
+	if err := json.Unmarshal([]byte(s.want("POST", "/api/v1/configuration/reload", "")), &r); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(r.Changed, r.Restart); got != "[log.level query.timeout store.compact_interval store.flush_rows] [query.memory]" {
+		t.Errorf("changed, and want a restart: %s", got)
+	}
+	write(t, file, "log: {level: loud}\n")
+	status, text := s.ask("POST", "/api/v1/configuration/reload", "")
+	if status != http.StatusUnprocessableEntity || !strings.Contains(text, "log.level") || !strings.Contains(text, "debug, info, warn or error") {
+		t.Errorf("a reload with a mistake: %d %s", status, text)
+	}
+	if got := s.want("GET", "/api/v1/configuration", ""); !strings.Contains(got, `"key":"store.flush_rows","value":"7777"`) {
+		t.Errorf("the configuration in effect: %s", got)
+	}
+}
+
+// TestStopEndsTails stops while somebody follows: that does not hold the stop up, and is no failure.
+func TestStopEndsTails(t *testing.T) {
+	t.Parallel()
+	s := start(t, data(t), "shutdown_timeout=1h")
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/api/v1/tail", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+s.token)
+	resp, err := s.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("tail: %d", resp.StatusCode)
+	}
+	s.want("POST", "/api/v1/events", record(7))
+	buf := make([]byte, 64<<10)
+	var got string
+	for !strings.Contains(got, "GetObject7") {
+		n, err := resp.Body.Read(buf)
+		if err != nil {
+			t.Fatalf("tail: %v after %q", err, got)
+		}
+		got += string(buf[:n])
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Errorf("the tail did not end in order: %v", err)
+	}
+}
+
+// TestPartThatFails ends the server with an error that names the part.
+func TestPartThatFails(t *testing.T) {
+	t.Parallel()
+	s := start(t, data(t))
+	s.background("example", func(context.Context) error { return errors.New("out of order") })
+	if err := s.Run(t.Context()); err == nil || err.Error() != "example: out of order" {
+		t.Errorf("run: %v", err)
+	}
+	if err := s.Close(); err == nil || !strings.Contains(err.Error(), "stop example: out of order") {
+		t.Errorf("stop: %v", err)
+	}
+}
+
+// TestFigures wants every family that is declared in what a server gives, and nothing that fails to be read.
+func TestFigures(t *testing.T) {
+	t.Parallel()
+	s := start(t, data(t))
+	s.want("POST", "/api/v1/events", record(1))
+	got := s.want("GET", "/metrics", "")
+	for _, f := range Metrics() {
+		switch f.Name { // these come with what has not happened here
+		case "spoor_source_backlog", "spoor_store_job_last_end_timestamp_seconds":
+			continue
+		}
+		if !strings.Contains(got, "# TYPE "+f.Name+" "+string(f.Kind)+"\n") {
+			t.Errorf("%s is declared, and not given", f.Name)
+		}
+	}
+	for l := range strings.Lines(got) {
+		if strings.HasPrefix(l, "spoor_metrics_errors_total") && !strings.HasSuffix(l, " 0\n") {
+			t.Errorf("figures could not be read: %s", l)
+		}
+		if strings.HasPrefix(l, "spoor_http_requests_total") && strings.Contains(l, "POST /api/v1/events") && !strings.HasSuffix(l, " 1\n") {
+			t.Errorf("one push was counted so: %s", l)
+		}
+	}
+}
+
+// TestIcebergCatalogue finds the table by the REST catalogue.
+func TestIcebergCatalogue(t *testing.T) {
+	t.Parallel()
+	s := start(t, data(t))
+	if got := s.want("GET", "/iceberg/v1/config", ""); !strings.Contains(got, "defaults") {
+		t.Errorf("the configuration of the catalogue: %s", got)
+	}
+	if got := s.want("GET", "/iceberg/v1/namespaces/spoor/tables", ""); !strings.Contains(got, `"events"`) {
+		t.Errorf("tables: %s", got)
+	}
+	s.token = ""
+	if status, _ := s.ask("GET", "/iceberg/v1/config", ""); status != http.StatusUnauthorized {
+		t.Errorf("the catalogue without a token: %d", status)
+	}
+}
