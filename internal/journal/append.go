@@ -416,7 +416,7 @@ func (j *Journal) restart(ctx, seen context.Context) error {
 	j.n.restarts.Add(1)
 	j.o.Log.Error("the journal's server is started again")
 	j.eng.stop()
-	if _, err := j.inspect(); err != nil {
+	if _, _, err := j.inspect(); err != nil {
 		j.o.Log.Error("look at the journal's files", "error", err)
 	}
 	if err := j.eng.start(ctx); err != nil {

@@ -35,9 +35,9 @@ const (
 	savedExt   = ".saved"
 )
 
-// inspect finds damaged files and copies them; it returns those that it could not copy. The server must not run.
-func (j *Journal) inspect() ([]damage, error) {
-	var all []damage
+// inspect finds damaged files and copies them; it returns those that it could not copy, and the highest sequence that stands
+// behind damage: the server is about to forget that it was given. The server must not run.
+func (j *Journal) inspect() (all []damage, reach uint64, err error) {
 	for _, stream := range []string{j.o.Stream, "KV_" + j.o.Stream + "-cursors"} {
 		dir := blockDir(j.o.Dir, stream)
 		entries, err := os.ReadDir(dir)
@@ -45,7 +45,7 @@ func (j *Journal) inspect() ([]damage, error) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		var blocks []int
 		for _, e := range entries {
@@ -61,11 +61,11 @@ func (j *Journal) inspect() ([]damage, error) {
 			path := filepath.Join(dir, strconv.Itoa(n)+".blk")
 			buf, err := os.ReadFile(path)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			at, short, err := checkBlock(buf, stream, n)
 			if err != nil {
-				return nil, err
+				return nil, 0, err
 			}
 			if at == len(buf) {
 				continue
@@ -77,6 +77,9 @@ func (j *Journal) inspect() ([]damage, error) {
 				continue
 			}
 			found = true
+			if stream == j.o.Stream {
+				reach = max(reach, lastSequence(rest, j.subject(), stream, n))
+			}
 			saved, err := j.copyDamaged(stream, n, at, buf)
 			if err != nil {
 				j.o.Log.Error("a damaged journal file cannot be copied", "file", path, "error", err)
@@ -89,11 +92,11 @@ func (j *Journal) inspect() ([]damage, error) {
 		}
 		if found { // the server's summary would hide it
 			if err := os.Remove(filepath.Join(dir, "index.db")); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, err
+				return nil, 0, err
 			}
 		}
 	}
-	return all, nil
+	return all, reach, nil
 }
 
 // copyDamaged keeps a damaged file as it is now; the server will cut it off.
@@ -162,6 +165,33 @@ func checkBlock(buf []byte, stream string, block int) (at int, short bool, err e
 		at += int(size)
 	}
 	return at, false, nil
+}
+
+// lastSequence is the highest sequence of the records of a file of messages that are whole, among others that are not; 0 when
+// there is none.
+func lastSequence(buf []byte, subject, stream string, block int) (last uint64) {
+	const (
+		header = 22
+		erased = 1 << 63 // a mark of the server
+	)
+	for at := 0; ; at++ {
+		i := bytes.Index(buf[at:], []byte(subject))
+		if i < 0 {
+			return last
+		}
+		at += i
+		if at < header {
+			continue
+		}
+		rec := buf[at-header:]
+		size := int(binary.LittleEndian.Uint32(rec) &^ (1 << 31))
+		if size < header || size > len(rec) {
+			continue
+		}
+		if whole, _, err := checkBlock(rec[:size], stream, block); err == nil && whole == size {
+			last = max(last, binary.LittleEndian.Uint64(rec[4:])&^erased)
+		}
+	}
 }
 
 // salvage appends again what is behind damage: of the copies, and of what could not be copied. It has new sequences; where

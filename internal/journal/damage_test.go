@@ -164,6 +164,50 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// TestDamageAfterKill damages the last file of a journal whose process was killed, so that nothing but this file knows which
+// sequences were given: they are told as lost, and what is saved has others, so that a follower which is beyond the damage
+// gets it.
+func TestDamageAfterKill(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "journal")
+	j := open(t, Options{Dir: dir})
+	const total = 9
+	for i := range total {
+		_, list := bigAppend(i)
+		appendAll(t, j, list)
+	}
+	closeIt(t, j)
+	path := filepath.Join(blockDir(dir, "SPOOR"), "1.blk")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text[600<<10] ^= 0x10
+	for _, err := range []error{os.WriteFile(path, text, 0o600), os.Remove(statePath(dir)), os.Remove(filepath.Join(filepath.Dir(path), "index.db"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	j = open(t, Options{Dir: dir})
+	if s := stats(t, j); s.LostAtEnd != total-1 || s.Salvaged != total-2 || s.DamagedFiles != 1 {
+		t.Errorf("%d lost at the end, %d saved, %d files damaged", s.LostAtEnd, s.Salvaged, s.DamagedFiles)
+	}
+	f := follow(t, j, "store", After(total-1)) // it has all but the last
+	want, _ := bigAppend(total - 1)
+	for range 2 * total {
+		b := next(t, f)
+		if b.Seq <= total && len(b.Records) > 0 {
+			t.Errorf("sequence %d has other records than it had", b.Seq)
+		}
+		for _, r := range b.Records {
+			if r.Origin.Object == want {
+				return
+			}
+		}
+	}
+	t.Error("the last append is not given again")
+}
+
 func upTo(from, to int) (list []int) {
 	for i := from; i < to; i++ {
 		list = append(list, i)

@@ -195,9 +195,11 @@ func Open(ctx context.Context, o Options) (_ *Journal, err error) {
 		if st, err = readState(o.Dir, o.Log); err != nil {
 			return nil, err
 		}
-		if damaged, err = j.inspect(); err != nil {
+		var reach uint64
+		if damaged, reach, err = j.inspect(); err != nil {
 			return nil, err
 		}
+		st.Last = max(st.Last, reach)
 		j.eng = &engine{dir: o.Dir, log: o.Log.With("part", "journal server")}
 		if err := j.eng.start(ctx); err != nil {
 			return nil, err

@@ -11,7 +11,7 @@ import (
 type Stats struct {
 	First, Last uint64 // sequences that are there; Last is First-1 when there is none
 	Bytes       int64  // size of the stream
-	Err         error  // of the last write; nil when it was good
+	Err         error  // of the last write; nil when it was good, or there was no room for it and is now
 
 	Appends      uint64        // accepted
 	Duplicates   uint64        // appends whose id was known
@@ -67,6 +67,9 @@ func (j *Journal) Stats(ctx context.Context) (Stats, error) {
 		}
 	}
 	j.mu.Unlock()
+	if errors.Is(s.Err, ErrFull) {
+		s.Err = j.full(0)
+	}
 	for i := range s.Followers {
 		f := &s.Followers[i]
 		for seq := max(f.Cursor+1, s.First); seq <= s.Last; seq++ {
