@@ -221,14 +221,21 @@ func (c *Console) handle(pattern string, h http.Handler) {
 	c.mux.Handle(pattern, c.gate(rt, h))
 }
 
-// writer notes what was answered.
+// writer notes what was answered. Its reader may hold up each write for so long and no longer; the time of a call before does
+// not count on a connection that is used again.
 type writer struct {
 	http.ResponseWriter
+	ctl    *http.ResponseController
 	status int
 	bytes  int64
 }
 
+func (w *writer) hurry() {
+	_ = w.ctl.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has deadlines
+}
+
 func (w *writer) WriteHeader(status int) {
+	w.hurry()
 	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
@@ -239,6 +246,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.hurry()
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)
 	return n, err
@@ -250,7 +258,7 @@ func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 // ServeHTTP implements [http.Handler].
 func (c *Console) ServeHTTP(out http.ResponseWriter, r *http.Request) {
 	began := c.o.Now()
-	w := &writer{ResponseWriter: out}
+	w := &writer{ResponseWriter: out, ctl: http.NewResponseController(out)}
 	cl := &call{id: uuid.NewString()}
 	cl.address, cl.tls = client(r, c.o.TrustedProxies)
 	r = r.WithContext(context.WithValue(r.Context(), keyCall, cl))

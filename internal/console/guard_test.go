@@ -326,3 +326,49 @@ func FuzzBody(f *testing.F) {
 		}
 	})
 }
+
+// TestDeadline uses a connection again, long after the time of the call before.
+func TestDeadline(t *testing.T) {
+	t.Parallel()
+	r := httptest.NewRequestWithContext(t.Context(), "GET", apiPath+"/identity", nil)
+	s := serve(t, nil)
+	for _, secret := range []string{"", s.secrets["root"]} {
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		if secret != "" {
+			r.Header.Set("Authorization", "Bearer "+secret)
+		}
+		s.ServeHTTP(w, r)
+		if len(w.write) < 2 || w.writes != w.inTime {
+			t.Errorf("%d deadlines, %d of %d writes with one", len(w.write), w.inTime, w.writes)
+		}
+	}
+}
+
+// deadlines notes whether each write has a deadline of its own.
+type deadlines struct {
+	*httptest.ResponseRecorder
+	write          []time.Time
+	writes, inTime int
+	set            bool
+}
+
+func (d *deadlines) SetReadDeadline(time.Time) error { return nil }
+func (d *deadlines) SetWriteDeadline(at time.Time) error {
+	d.write, d.set = append(d.write, at), true
+	return nil
+}
+func (d *deadlines) note() {
+	d.writes++
+	if d.set && time.Until(d.write[len(d.write)-1]) > writeTime-10*time.Second {
+		d.inTime++
+	}
+	d.set = false
+}
+func (d *deadlines) WriteHeader(status int) {
+	d.note()
+	d.ResponseRecorder.WriteHeader(status)
+}
+func (d *deadlines) Write(p []byte) (int, error) {
+	d.note()
+	return d.ResponseRecorder.Write(p)
+}

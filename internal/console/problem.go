@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -109,6 +110,7 @@ const (
 	codeTimeout         = "timeout"
 	codeMemory          = "out-of-memory"
 	codeTokenInURL      = "token-in-url"
+	codeDamaged         = "damaged"
 	codeInternal        = "internal"
 )
 
@@ -154,6 +156,7 @@ func known(err error) *Problem {
 		auth    *iam.AuthError
 		denied  *iam.DeniedError
 		refused *duckdb.RefusedError
+		damaged *duckdb.FileError
 		large   *http.MaxBytesError
 	)
 	text := err.Error()
@@ -178,6 +181,8 @@ func known(err error) *Problem {
 		return problem(http.StatusBadRequest, codeQuery, refused.Reason)
 	case errors.As(err, &large):
 		return problem(http.StatusRequestEntityTooLarge, codeTooLarge, "the request is too large")
+	case errors.As(err, &damaged):
+		return problem(http.StatusInternalServerError, codeDamaged, "a file of the store is damaged, and the answer would miss its events: "+filepath.Base(damaged.File))
 	case errors.Is(err, duckdb.ErrTimeout):
 		return problem(http.StatusGatewayTimeout, codeTimeout, duckdb.ErrTimeout.Error())
 	case errors.Is(err, duckdb.ErrMemory):

@@ -146,6 +146,7 @@ func TestErrors(t *testing.T) {
 		{duckdb.ErrTimeout, 504, codeTimeout, ""},
 		{duckdb.ErrMemory, 422, codeMemory, ""},
 		{&duckdb.RefusedError{Reason: "no"}, 400, codeQuery, ""},
+		{&duckdb.FileError{File: "/var/lib/x/a.parquet", Err: errTest}, 500, codeDamaged, ""},
 		{ErrConflict, 409, codeConflict, ""},
 		{ErrUnavailable, 503, codeUnavailable, "5"},
 		{live.ErrNoLetter, 404, codeNotFound, ""},
@@ -159,7 +160,7 @@ func TestErrors(t *testing.T) {
 			if w.Code != c.status || p.Code != c.code || w.Header().Get("Retry-After") != c.retry {
 				t.Errorf("%v at %s: %d, Retry-After %q: %+v", c.err, target, w.Code, w.Header().Get("Retry-After"), p)
 			}
-			if strings.Contains(w.Body.String(), "spoor_") || c.code == codeInternal && strings.Contains(w.Body.String(), "/var/lib") {
+			if strings.Contains(w.Body.String(), "spoor_") || strings.Contains(w.Body.String(), "/var/lib") {
 				t.Errorf("told %s", w.Body)
 			}
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 
 	"spoor/internal/iam"
@@ -75,7 +74,7 @@ func (c *Console) registerQuery() {
 
 // writeRows streams a result.
 func writeRows(w http.ResponseWriter, rows Rows, format string, width int) error {
-	out := &rowsWriter{w: w, ctl: http.NewResponseController(w), media: mediaTypes[format]}
+	out := &rowsWriter{w: w, media: mediaTypes[format]}
 	did, err := rows.Write(out, format, width)
 	if err != nil {
 		if !out.begun {
@@ -115,7 +114,6 @@ func ascii(doc []byte) string {
 // rowsWriter holds the beginning of a result back, so that a query that fails at once is a problem and not half an answer.
 type rowsWriter struct {
 	w     http.ResponseWriter
-	ctl   *http.ResponseController
 	media string
 	held  bytes.Buffer
 	begun bool
@@ -133,7 +131,6 @@ func (o *rowsWriter) Write(p []byte) (int, error) {
 			return 0, err
 		}
 	}
-	_ = o.ctl.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has deadlines
 	return o.w.Write(p)
 }
 
@@ -147,7 +144,6 @@ func (o *rowsWriter) begin() error {
 	h.Set("Content-Type", o.media)
 	h.Set("Trailer", trailerRows+", "+trailerMore+", "+trailerDamaged)
 	o.w.WriteHeader(http.StatusOK)
-	_ = o.ctl.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has deadlines
 	_, err := o.w.Write(o.held.Bytes())
 	o.held = bytes.Buffer{}
 	return err

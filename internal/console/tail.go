@@ -233,7 +233,6 @@ func (s *sse) block(name, id string, data any) bool {
 		s.buf.WriteString(":\n")
 	}
 	s.buf.WriteByte('\n')
-	_ = s.ctl.SetWriteDeadline(time.Now().Add(writeTime)) // not every connection has deadlines
 	if _, err := s.w.Write(safetext.JSON(s.buf.Bytes())); err != nil {
 		return false
 	}
