@@ -102,7 +102,7 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	}
 	s.live = store.LiveOptions{FlushRows: int64(c.Store.FlushRows), FlushInterval: c.Store.FlushInterval, MaxHotRows: int64(c.Store.MaxHotRows)}
 	s.maintain = store.MaintainOptions{CompactInterval: c.Store.CompactInterval, CompactAfter: c.Store.CompactAfter, CompactTarget: c.Store.CompactTarget,
-		ExpireInterval: c.Store.ExpireInterval, ExpireGrace: c.Store.ExpireGrace, Retention: store.RetainOptions{Ages: c.Store.Retention.Ages(), MaxBytes: c.Store.Retention.MaxSize}}
+		ExpireInterval: c.Store.ExpireInterval, ExpireGrace: c.Store.ExpireGrace, Retention: store.RetainOptions{Ages: c.Store.Retention.Ages(), Sizes: c.Store.Retention.Sizes(), MaxBytes: c.Store.Retention.MaxSize}}
 	s.query = query.Options{TempDir: filepath.Join(c.Data, "tmp"), Memory: c.Query.Memory, TempBytes: c.Query.Temp, Threads: c.Query.Threads, Timeout: c.Query.Timeout,
 		MaxRows: int64(c.Query.MaxRows), Concurrent: c.Query.Concurrent}
 	var err error

@@ -112,6 +112,21 @@ type Retention struct {
 	Insight         time.Duration
 	Aggregated      time.Duration
 	MaxSize         int64
+
+	// How large the events of a class may be, 0 without a limit.
+	ManagementSize, DataSize, NetworkActivitySize, InsightSize, AggregatedSize int64
+}
+
+// Sizes are the sizes by class of event, without the classes that have no limit.
+func (r Retention) Sizes() map[string]int64 {
+	out := map[string]int64{}
+	for class, size := range map[string]int64{"Management": r.ManagementSize, "Data": r.DataSize, "NetworkActivity": r.NetworkActivitySize,
+		"Insight": r.InsightSize, "Aggregated": r.AggregatedSize} {
+		if size > 0 {
+			out[class] = size
+		}
+	}
+	return out
 }
 
 // Ages are the ages by class of event, without the classes that are kept for ever.

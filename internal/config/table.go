@@ -107,6 +107,11 @@ func (c *Config) table() []*Setting {
 		{Key: "store.retention.insight", Default: "forever", Live: true, value: span{&r.Insight, day, 36500 * day, "forever"}, Doc: "the same for Insight events"},
 		{Key: "store.retention.aggregated", Default: "forever", Live: true, value: span{&r.Aggregated, day, 36500 * day, "forever"}, Doc: "the same for aggregated events"},
 		{Key: "store.retention.max_size", Default: "unlimited", Live: true, value: size{&r.MaxSize, 64 * mib, 1 << 60, "unlimited"}, Doc: "size of the store at which the oldest days go, whatever their class; days on hold stay"},
+		{Key: "store.retention.max_size_management", Default: "unlimited", Live: true, value: size{&r.ManagementSize, mib, 1 << 60, "unlimited"}, Doc: "how much management events may take, with a share of each file that has them: where it is more, those of the oldest days go"},
+		{Key: "store.retention.max_size_data", Default: "unlimited", Live: true, value: size{&r.DataSize, mib, 1 << 60, "unlimited"}, Doc: "the same for data events"},
+		{Key: "store.retention.max_size_network_activity", Default: "unlimited", Live: true, value: size{&r.NetworkActivitySize, mib, 1 << 60, "unlimited"}, Doc: "the same for network activity events"},
+		{Key: "store.retention.max_size_insight", Default: "unlimited", Live: true, value: size{&r.InsightSize, mib, 1 << 60, "unlimited"}, Doc: "the same for Insight events"},
+		{Key: "store.retention.max_size_aggregated", Default: "unlimited", Live: true, value: size{&r.AggregatedSize, mib, 1 << 60, "unlimited"}, Doc: "the same for aggregated events"},
 
 		{Key: "query.memory", Default: "1GiB", value: size{&q.Memory, 64 * mib, 64 * tib, ""}, Doc: "memory of all queries together"},
 		{Key: "query.temp", Default: "8GiB", value: size{&q.Temp, 64 * mib, 64 * tib, ""}, Doc: "room for what does not fit into it, in a temporary folder"},
