@@ -52,6 +52,8 @@ type Shape struct {
 	Min, Max int64
 	Elem     int16    // of lists and maps: the shape of members or values
 	Key      int16    // of maps
+	KeyName  string   // of maps: the names of keys and values in the query protocol, "" for key and value
+	ElemName string
 	Members  []Member // of structures, by name
 	Enum     []string // of strings: all that is allowed
 	Pattern  string   // of strings: as the model writes it

@@ -449,7 +449,7 @@ func (t *Type) bindQuery(n *node, v reflect.Value) error {
 		}
 		out := reflect.MakeMapWithSize(t.goType, len(items))
 		for _, item := range items {
-			key, value := item.below["key"], item.below["value"]
+			key, value := item.below[t.names[0]], item.below[t.names[1]]
 			if key == nil || value == nil || !key.set {
 				return malformed("An entry of a map needs a key and a value")
 			}

@@ -164,8 +164,8 @@ func (t *Type) xml(b []byte, v reflect.Value) []byte {
 	case model.Map:
 		for _, k := range sortedKeys(v) {
 			b = element(b, "entry", func(b []byte) []byte {
-				b = AppendElement(b, "key", k.String())
-				return element(b, "value", func(b []byte) []byte { return t.elem.xml(b, v.MapIndex(k)) })
+				b = AppendElement(b, t.names[0], k.String())
+				return element(b, t.names[1], func(b []byte) []byte { return t.elem.xml(b, v.MapIndex(k)) })
 			})
 		}
 		return b

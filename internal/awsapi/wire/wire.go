@@ -7,6 +7,7 @@
 package wire
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"regexp"
@@ -41,7 +42,8 @@ type Type struct {
 	elem   *Type
 	key    *Type
 	expr   *regexp.Regexp
-	rules  []string // what AWS says of all constraints of a scalar
+	names  [2]string // of the keys and values of a map in the query protocol
+	rules  []string  // what AWS says of all constraints of a scalar
 	hidden bool
 }
 
@@ -105,6 +107,7 @@ func (c *Compiler) Type(shape int16, goType reflect.Type) (*Type, error) {
 			return nil, err
 		}
 		if s.Kind == model.Map {
+			t.names = [2]string{cmp.Or(s.KeyName, "key"), cmp.Or(s.ElemName, "value")}
 			if t.key, err = c.Type(s.Key, goType.Key()); err != nil {
 				return nil, err
 			}

@@ -257,10 +257,15 @@ func (s *service) shape(b *bytes.Buffer, i int, name string, index map[string]in
 		fmt.Fprintf(b, ", Max: %d", *sh.Max)
 	}
 	switch {
+	case sh.Type == "list" && sh.Member.LocationName != "":
+		return fmt.Errorf("the members of %s travel under another name, which is not provided for", name)
 	case sh.Type == "list":
 		fmt.Fprintf(b, ", Elem: %d", index[sh.Member.Shape])
 	case sh.Type == "map":
 		fmt.Fprintf(b, ", Key: %d, Elem: %d", index[sh.Key.Shape], index[sh.Value.Shape])
+		if sh.Key.LocationName+sh.Value.LocationName != "" {
+			fmt.Fprintf(b, ", KeyName: %q, ElemName: %q", sh.Key.LocationName, sh.Value.LocationName)
+		}
 	}
 	if len(sh.Enum) > 0 {
 		fmt.Fprintf(b, ", Enum: %#v", sh.Enum)

@@ -144,7 +144,7 @@ var Service = model.Service{
 		/* 81 */ {Name: "MapStringToString", Kind: model.Map, Key: 123, Elem: 123},
 		/* 82 */ {Name: "MaxItems", Kind: model.Integer, Flags: model.HasMin | model.HasMax, Min: 1, Max: 100},
 		/* 83 */ {Name: "MaxItemsListOriginationNumbers", Kind: model.Integer, Flags: model.HasMin | model.HasMax, Min: 1, Max: 30},
-		/* 84 */ {Name: "MessageAttributeMap", Kind: model.Map, Key: 123, Elem: 85},
+		/* 84 */ {Name: "MessageAttributeMap", Kind: model.Map, Key: 123, Elem: 85, KeyName: "Name", ElemName: "Value"},
 		/* 85 */ {Name: "MessageAttributeValue", Kind: model.Structure, Members: []model.Member{{Name: "BinaryValue", Shape: 8}, {Name: "DataType", Shape: 123, Required: true}, {Name: "StringValue", Shape: 123}}},
 		/* 86 */ {Name: "NotFoundException", Kind: model.Structure, Flags: model.Exception, Code: "NotFound", Status: 404, Members: []model.Member{{Name: "message", Shape: 168}}},
 		/* 87 */ {Name: "NumberCapability", Kind: model.String, Enum: []string{"SMS", "MMS", "VOICE"}},
