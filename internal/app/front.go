@@ -102,6 +102,3 @@ func (f *front) stop(ctx context.Context) error {
 	<-f.done
 	return err
 }
-
-// abandon gives the address back when nothing was served yet.
-func (f *front) abandon() error { return f.listener.Close() }

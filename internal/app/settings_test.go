@@ -67,7 +67,8 @@ func imprint(t *testing.T, s *settings) string {
 		c.http.certificate = nil
 	}
 	if tls := c.journal.TLS; tls != nil {
-		fmt.Fprintf(&b, "authorities %x\n", tls.RootCAs.Subjects()) //nolint:staticcheck // it is a pool of our own
+		//lint:ignore SA1019 it is a pool of our own
+		fmt.Fprintf(&b, "authorities %x\n", tls.RootCAs.Subjects())
 		c.journal.TLS = nil
 	}
 	for _, one := range c.sources {
@@ -113,7 +114,6 @@ func TestEverySettingIsRead(t *testing.T) {
 	type by struct {
 		value string
 		with  []string
-		first string // what it is before, if that is not the default
 	}
 	url := "journal.url=nats://127.0.0.1:4222"
 	values := map[string]by{
