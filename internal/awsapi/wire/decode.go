@@ -248,8 +248,8 @@ func (t *Type) scalar(value any, v reflect.Value) error {
 			return nil
 		}
 	case model.Timestamp:
-		if at, ok := value.(time.Time); ok && inRange(at) {
-			v.Set(reflect.ValueOf(at.UTC()))
+		if at, ok := value.(time.Time); ok && inRange(at) && !at.IsZero() { // which CBOR's decoder makes of what is no number
+			v.Set(reflect.ValueOf(at.UTC().Round(time.Millisecond)))
 			return nil
 		}
 		if _, text := value.(string); text {
@@ -420,6 +420,9 @@ func (t *Type) DecodeQuery(values url.Values, into any) error {
 func (t *Type) bindQuery(n *node, v reflect.Value) error {
 	switch t.shape.Kind {
 	case model.Structure:
+		if n.set && n.value != "" {
+			return malformed("Unexpected value where a Structure belongs")
+		}
 		for i := range t.fields {
 			f := &t.fields[i]
 			if below := n.below[f.name]; below != nil {

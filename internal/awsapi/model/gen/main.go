@@ -411,9 +411,8 @@ func quote(s string) string {
 }
 
 var (
-	pair      = regexp.MustCompile(`\\uD800\\uDC00-\\uDBFF\\uDFFF`)
-	unicodes  = regexp.MustCompile(`\\u(10[0-9A-Fa-f]{4}|10000|[0-9A-Fa-f]{4})`)
-	manyTimes = regexp.MustCompile(`\{(\d+)(,(\d*))?\}`)
+	pair     = regexp.MustCompile(`\\uD800\\uDC00-\\uDBFF\\uDFFF`)
+	unicodes = regexp.MustCompile(`\\u(10[0-9A-Fa-f]{4}|10000|[0-9A-Fa-f]{4})`)
 )
 
 // rewritten are patterns that Go's expressions cannot say in the same words.
@@ -421,31 +420,15 @@ var rewritten = map[string]string{
 	`^(?!\s*$).+`: `.*\S.*`, // a line that is not blank
 }
 
-// expression translates a pattern from Java's language to Go's. A repetition beyond Go's bound of 1000 becomes one without
-// bound: the length constraint, which all shapes with such a pattern have, says the same.
+// expression translates a pattern from Java's language to Go's.
 func expression(pattern string) (string, error) {
 	e, ok := rewritten[pattern]
 	if !ok {
 		e = pair.ReplaceAllString(pattern, `\x{10000}-\x{10FFFF}`)
 		e = unicodes.ReplaceAllString(e, `\x{$1}`)
-		e = manyTimes.ReplaceAllStringFunc(e, func(r string) string {
-			m := manyTimes.FindStringSubmatch(r)
-			if low, high := number(m[1]), number(m[3]); low <= 1000 && high > 1000 {
-				return "{" + m[1] + ",}"
-			}
-			return r
-		})
 	}
 	if _, err := regexp.Compile(e); err != nil {
 		return "", fmt.Errorf("the pattern %q has no equal in Go: %w", pattern, err)
 	}
 	return e, nil
-}
-
-func number(s string) int {
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		return 0
-	}
-	return n
 }
