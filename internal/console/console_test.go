@@ -102,14 +102,13 @@ func (k *kept) events(t *testing.T) []recorded {
 
 // parts are all parts, as fakes that note what they were asked.
 type parts struct {
-	mu     sync.Mutex
-	asked  []string
-	err    error // of the next calls
-	push   *push.Source
-	rows   *fakeRows
-	tail   chan livetail.Message
-	holds  []store.Hold
-	letter bool
+	mu    sync.Mutex
+	asked []string
+	err   error // of the next calls
+	push  *push.Source
+	rows  *fakeRows
+	tail  chan livetail.Message
+	holds []store.Hold
 }
 
 func (p *parts) note(format string, args ...any) error {

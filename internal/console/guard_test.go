@@ -372,3 +372,13 @@ func (d *deadlines) Write(p []byte) (int, error) {
 	d.note()
 	return d.ResponseRecorder.Write(p)
 }
+
+// BenchmarkCall is what a call costs before its part: token, policies, parameters, answer.
+func BenchmarkCall(b *testing.B) {
+	s := serve(b, func(o *Options) { o.Log = nil })
+	for b.Loop() {
+		if w := s.do("GET", apiPath+"/sources", "analyst", ""); w.Code != 200 {
+			b.Fatal(w.Code)
+		}
+	}
+}

@@ -364,12 +364,12 @@ func (r *Recorder) encode(c Call) ([]byte, error) {
 	rec := record{
 		EventVersion: "1.11", UserIdentity: c.Identity, EventTime: stamp(c.Time),
 		EventSource: pick(c.Source, Service), EventName: c.Name, AWSRegion: pick(c.Region, r.o.Region),
-		UserAgent: shorten(hideText(c.UserAgent)), ErrorCode: shorten(hideText(c.ErrorCode)), ErrorMessage: shorten(hideText(c.ErrorMessage)),
-		RequestID: shorten(hideText(c.RequestID)), EventID: c.EventID, ReadOnly: c.ReadOnly, Resources: c.Resources, EventType: "AwsApiCall",
+		UserAgent: line(c.UserAgent), ErrorCode: line(c.ErrorCode), ErrorMessage: line(c.ErrorMessage),
+		RequestID: line(c.RequestID), EventID: c.EventID, ReadOnly: c.ReadOnly, Resources: c.Resources, EventType: "AwsApiCall",
 		APIVersion: c.APIVersion, RecipientAccountID: pick(c.Recipient, r.o.Account), EventCategory: pick(c.Category, "Management"),
 	}
 	rec.ManagementEvent = rec.EventCategory == "Management"
-	rec.UserIdentity.UserName = shorten(hideText(rec.UserIdentity.UserName))
+	rec.UserIdentity.UserName = line(rec.UserIdentity.UserName)
 	if c.Address.IsValid() {
 		rec.SourceIPAddress = c.Address.Unmap().WithZone("").String()
 	}
@@ -387,7 +387,7 @@ func (r *Recorder) encode(c Call) ([]byte, error) {
 	}
 	if c.TLS != nil {
 		rec.TLSDetails = &tlsDetails{
-			TLSVersion: tlsVersion(c.TLS.Version), CipherSuite: tls.CipherSuiteName(c.TLS.CipherSuite), ClientProvidedHostHeader: shorten(hideText(c.Host)),
+			TLSVersion: tlsVersion(c.TLS.Version), CipherSuite: tls.CipherSuiteName(c.TLS.CipherSuite), ClientProvidedHostHeader: line(c.Host),
 		}
 	}
 	return marshal(rec)

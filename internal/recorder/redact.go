@@ -99,6 +99,9 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
+// line is a text without its secrets, of a kilobyte at most. What stands far behind that is not looked at.
+func line(s string) string { return shorten(hideText(s[:min(len(s), 8*maxText)])) }
+
 // shorten cuts a text at a kilobyte.
 func shorten(s string) string {
 	if len(s) <= maxText {
