@@ -22,7 +22,7 @@ PYICEREQ := test/interop/pyiceberg/requirements.txt
 ## as time passes. It prints what to look at; Ctrl-C stops it
 run: build
 	@mkdir -p out
-	@if [ -d $(DATA)/iam ]; then bin/spoor iam token create root --expires 1d --note 'make run' --data $(DATA); fi
+	@if [ -d $(DATA)/iam ]; then echo "export SPOOR_TOKEN=$$(bin/spoor iam token create root --expires 1d --note 'make run' --data $(DATA))"; fi
 	@bin/spoor serve --sample --data $(DATA)
 
 ## build: bin/spoor, with the C++ runtime linked in where the compiler has it as an archive, so that it runs on other machines
@@ -90,9 +90,11 @@ fuzz:
 	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
-## faults: kill -9 at random in ingestion, compaction and expiry, FAULT_ROUNDS times each; full and read-only disks, damaged files, other processes
+## faults: kill -9 at random in ingestion, compaction and expiry, and of a service at work, FAULT_ROUNDS times each; full and
+## read-only disks, damaged files, other processes, slow followers, a process that is halted
 FAULT_ROUNDS ?= 100
 faults:
+	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -v ./test/faults
 	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -run 'Kill|FullDisk|ReadOnlyFolder|Damage|Readers|Writers|Sweep|HalfMade' -v ./internal/store/... ./internal/journal
 
 clean:

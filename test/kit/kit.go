@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -50,6 +51,20 @@ func upwards(mark, name string) (string, error) {
 		}
 		dir = up
 	}
+}
+
+// Build builds the program, with the flags of go build in front of those that every test wants.
+func Build(ctx context.Context, to string, flags ...string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append(append([]string{"build", "-trimpath", "-o", to}, flags...), "./cmd/spoor")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the program: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Pack loads the built-in rules. Every one of them must load.

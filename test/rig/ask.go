@@ -216,7 +216,12 @@ func (s *Server) Tail(ctx context.Context, terms url.Values, began func(), fn fu
 	if began != nil {
 		began()
 	}
-	in := bufio.NewReaderSize(res.Body, 64<<10)
+	return Events(res.Body, fn)
+}
+
+// Events reads server-sent events until the text ends or fn fails.
+func Events(from io.Reader, fn func(TailEvent) error) error {
+	in := bufio.NewReaderSize(from, 64<<10)
 	var e TailEvent
 	for {
 		line, err := in.ReadBytes('\n')

@@ -89,8 +89,8 @@ func (f *Feed) Bytes() int {
 	return n / len(f.templates)
 }
 
-// Batch is a batch of a stream, in dst's memory where that suffices: {"Records":[…]}. The same batch has the same ids, and
-// other times: those of the minutes before at.
+// Batch is a batch of a stream, in dst's memory where that suffices: {"Records":[…]}. Records of a batch have the same ids
+// always, and times of the minutes before at: made with another at they are other events.
 func (f *Feed) Batch(dst []byte, stream uint8, batch uint64, at time.Time) []byte {
 	t := &f.templates[batch%uint64(len(f.templates))]
 	dst = append(dst[:0], t.text...)

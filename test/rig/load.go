@@ -169,7 +169,8 @@ type Load struct {
 	// Acked, when set, is told of each batch that was acknowledged, when it was.
 	Acked func(stream uint8, batch uint64, at time.Time)
 
-	next []uint64 // batch of each client that is not acknowledged
+	next []uint64    // batch of each client that is not acknowledged
+	made []time.Time // when it was sent first: offered again it must be the same
 }
 
 // Sent is what came of a load.
@@ -203,7 +204,7 @@ const longestWait = 2 * time.Second
 // Run sends until the context or the server ends.
 func (l *Load) Run(ctx context.Context, s *Server) *Sent {
 	if l.next == nil {
-		l.next = make([]uint64, l.Clients)
+		l.next, l.made = make([]uint64, l.Clients), make([]time.Time, l.Clients)
 	}
 	began := time.Now()
 	var turn atomic.Int64
@@ -265,7 +266,10 @@ func (l *Load) client(ctx context.Context, s *Server, c int, began time.Time, tu
 		if l.Book != nil {
 			l.Book.Offer(stream, batch)
 		}
-		body = l.Feed.Batch(body, stream, batch, time.Now())
+		if l.made[c].IsZero() {
+			l.made[c] = time.Now()
+		}
+		body = l.Feed.Batch(body, stream, batch, l.made[c])
 		err := s.Push(ctx, body, l.Feed.size)
 		if err == nil && l.Twice > 0 && batch%uint64(l.Twice) == 0 {
 			err = s.Push(ctx, body, l.Feed.size)
@@ -283,6 +287,7 @@ func (l *Load) client(ctx context.Context, s *Server, c int, began time.Time, tu
 			out.Records += int64(l.Feed.size)
 			out.Latencies = append(out.Latencies, now.Sub(due))
 			l.next[c]++
+			l.made[c] = time.Time{}
 			again = false
 		case ctx.Err() != nil:
 			return

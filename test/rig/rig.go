@@ -180,6 +180,7 @@ const readyPoll = 10 * time.Millisecond
 
 // Ready waits until /readyz says yes and a token is known, and returns how long that took from the execution.
 func (s *Server) Ready(ctx context.Context) (time.Duration, error) {
+	said := []byte("it does not answer")
 	for {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL+"/readyz", nil)
 		if err != nil {
@@ -188,8 +189,10 @@ func (s *Server) Ready(ctx context.Context) (time.Duration, error) {
 		res, err := s.client.Do(req)
 		ready := false
 		if err == nil {
-			_, err = io.Copy(io.Discard, res.Body)
-			ready = err == nil && res.StatusCode == http.StatusOK
+			var text []byte
+			if text, err = io.ReadAll(res.Body); err == nil {
+				ready, said = res.StatusCode == http.StatusOK, text
+			}
 			res.Body.Close() //nolint:errcheck // read to its end
 		}
 		took := time.Since(s.Began)
@@ -198,7 +201,7 @@ func (s *Server) Ready(ctx context.Context) (time.Duration, error) {
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fmt.Errorf("wait until the server is ready: %w\n%s", ctx.Err(), s.Complaints())
+			return 0, fmt.Errorf("wait until the server is ready: %w; it says: %s\n%s", ctx.Err(), said, s.Complaints())
 		case <-s.done:
 			return 0, fmt.Errorf("%w: %w\n%s", ErrEnded, s.ended(), s.Complaints())
 		case <-time.After(readyPoll):

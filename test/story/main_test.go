@@ -5,6 +5,7 @@ package story
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,10 +52,7 @@ func TestMain(m *testing.M) {
 
 // prepare builds the program. With SPOOR_STORY_RACE=1 it gets the race detector, and takes some times as long.
 func prepare() error {
-	root, err := kit.Root()
-	if err != nil {
-		return err
-	}
+	var err error
 	if dir, err := kit.Shared(); err == nil {
 		if shared, err = filepath.Abs(dir); err != nil {
 			return err
@@ -64,16 +62,11 @@ func prepare() error {
 		return err
 	}
 	program = filepath.Join(workspace, "bin", "spoor")
-	args := []string{"build", "-trimpath", "-ldflags", "-s -w -X spoor/internal/cli.version=v0.0.0-story -X spoor/internal/cli.commit=0123abc", "-o", program}
+	flags := []string{"-ldflags", "-s -w -X spoor/internal/cli.version=v0.0.0-story -X spoor/internal/cli.commit=0123abc"}
 	if os.Getenv("SPOOR_STORY_RACE") != "" {
-		args = append(args, "-race")
+		flags = append(flags, "-race")
 	}
-	cmd := exec.Command("go", append(args, "./cmd/spoor")...)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the program: %w\n%s", err, out)
-	}
-	return nil
+	return kit.Build(context.Background(), program, flags...)
 }
 
 // realLogs returns the folder of real logs, or skips the test.
