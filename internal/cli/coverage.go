@@ -251,14 +251,18 @@ func showCoverage(out io.Writer, r *coverage.Report, from string, live, hours bo
 	}
 	t := r.Total
 	if r.Whole {
-		fmt.Fprintf(&b, "WHOLE: everything that %s listed %s was read: %s, %s.\n", countOf(int64(len(r.Sources)), "source"), period,
-			countOf(t.Objects.Read, "object"), countOf(t.Records.Kept+t.Records.Duplicate, "record"))
+		head, rest := "WHOLE:", ""
+		if t.ToRead > 0 {
+			head, rest = "WHOLE so far:", fmt.Sprintf("; %s to read", group(t.ToRead))
+		}
+		fmt.Fprintf(&b, "%s everything that %s took up %s was read: %s, %s%s.\n", head, countOf(int64(len(r.Sources)), "source"), period,
+			countOf(t.Objects.Read, "object"), countOf(t.Records.Kept+t.Records.Duplicate, "record"), rest)
 	} else {
 		fmt.Fprintf(&b, "NOT WHOLE: %s\n", headline(r))
 	}
 	origin := "Asked " + from
 	if !live {
-		origin = "Read from " + from + ", without asking a server"
+		origin = "Read from " + from + ", without asking a server; " + written(r)
 	}
 	fmt.Fprintf(&b, "%s, at %s UTC, %s.\n", safetext.Terminal(origin, 200), hourText(r.Until), period)
 	missing(&b, r)
@@ -269,6 +273,20 @@ func showCoverage(out io.Writer, r *coverage.Report, from string, live, hours bo
 	remarks(&b, r)
 	_, err := io.WriteString(out, b.String())
 	return err
+}
+
+// written says how old ledgers are that were read from a folder.
+func written(r *coverage.Report) string {
+	var at time.Time
+	for _, s := range r.Sources {
+		if s.AsOf.After(at) {
+			at = s.AsOf
+		}
+	}
+	if at.IsZero() {
+		return "no ledger was written yet"
+	}
+	return "ledgers last written " + agoText(at)
 }
 
 func countOf(n int64, thing string) string {

@@ -160,7 +160,7 @@ func TestCoverageOfFolder(t *testing.T) {
 	spoorAt(t, flags, "coverage").wants(t, ExitIncomplete, "NOT WHOLE: there is no source.\n")
 	readSource(t, data, "good", false)
 	got := spoorAt(t, flags, "coverage")
-	got.wants(t, ExitClean, "WHOLE: everything that 1 source listed since ", " was read: 10 objects, 10 records.\n", "without asking a server",
+	got.wants(t, ExitClean, "WHOLE: everything that 1 source took up since ", " was read: 10 objects, 10 records.\n", "without asking a server",
 		"Silent hours", "good  111122223333 eu-central-1  ", ", 2 hours\n", "SOURCE", "good    111122223333  eu-central-1  ", "10 of 12")
 	if strings.Contains(got.out, "Missing") {
 		t.Error(got.out)
@@ -168,7 +168,7 @@ func TestCoverageOfFolder(t *testing.T) {
 	readSource(t, data, "trail", true)
 	spoorAt(t, flags, "coverage").wants(t, ExitIncomplete, "NOT WHOLE: 1 object could not be read.\n", "\nMissing\n  trail\n", "1 object could not be read: 1 wait as dead letters, 0 were given up",
 		"bad.json.gz: gzip: invalid header", "spoor sources replay trail ", "SOURCE")
-	spoorAt(t, flags, "coverage", "--source", "good", "--hours", "--since", "all").wants(t, ExitClean, "WHOLE: everything that 1 source listed ever was read", "HOUR", "good    111122223333  eu-central-1  ")
+	spoorAt(t, flags, "coverage", "--source", "good", "--hours", "--since", "all").wants(t, ExitClean, "WHOLE: everything that 1 source took up ever was read", "HOUR", "good    111122223333  eu-central-1  ")
 	spoorAt(t, flags, "coverage", "--source", "none").wants(t, ExitUsage, `there is no source "none"`)
 	spoorAt(t, flags, "coverage", "--json").wants(t, ExitIncomplete, `"whole": false`, `"missingObjects": 1`, `"cells": [`)
 	if err := os.WriteFile(filepath.Join(data, "sources", "good", "ledger-2099-01-01.json"), []byte("{"), 0o600); err != nil {
@@ -191,7 +191,7 @@ func TestCoverageOfServer(t *testing.T) {
 		"GET /journal": `{"followers":[{"name":"store","lost":0,"ageSeconds":1}]}`,
 	}
 	flags, asked := service(t, answers)
-	spoorAt(t, flags, "coverage", "--since", "2026-01-10").wants(t, ExitClean, "WHOLE: everything that 2 sources listed since 2026-01-10 was read: 4 objects, 8 records.\nAsked http://127.0.0.1:",
+	spoorAt(t, flags, "coverage", "--since", "2026-01-10").wants(t, ExitClean, "WHOLE so far: everything that 2 sources took up since 2026-01-10 was read: 4 objects, 8 records; 7 to read.\nAsked http://127.0.0.1:",
 		"Notes\n  gone: it is disabled in the configuration\n  trail: 7 wait to be read\n")
 	if want := "GET /ledger?since=2026-01-10T00%3A00%3A00Z"; (*asked)[1] != want {
 		t.Errorf("asked %q", *asked)

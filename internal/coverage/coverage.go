@@ -48,6 +48,7 @@ type Total struct {
 	MissingObjects int64          `json:"missingObjects"`
 	MissingRecords int64          `json:"missingRecords"` // malformed stretches
 	Incomplete     int            `json:"incompleteSources"`
+	ToRead         int64          `json:"toRead"` // objects and messages that are known to wait; not missing
 }
 
 // Verdict is the judgement of a source.
@@ -97,6 +98,7 @@ func Judge(sources []Source, since, now time.Time) *Report {
 		}
 		t := &r.Total
 		t.MissingObjects += v.MissingObjects
+		t.ToRead += max(0, s.Backlog)
 		t.MissingRecords += v.Records.Rejected
 		t.Objects.Listed += v.Objects.Listed
 		t.Objects.Read += v.Objects.Read

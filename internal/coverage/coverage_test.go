@@ -79,7 +79,7 @@ func TestJudge(t *testing.T) {
 		v := r.Sources[0]
 		reasons, remarks := strings.Join(v.Reasons, "; "), strings.Join(v.Remarks, "; ")
 		if r.Whole != (c.reasons == "") || v.Whole != r.Whole || !strings.Contains(reasons, c.reasons) || !strings.Contains(remarks, c.remark) || (c.remark == "") != (remarks == "") ||
-			v.MissingObjects != c.missing || v.Discarded != c.given || r.Total.MissingObjects != c.missing || len(r.Reasons) != 0 {
+			v.MissingObjects != c.missing || v.Discarded != c.given || r.Total.MissingObjects != c.missing || r.Total.ToRead != c.s.Backlog || len(r.Reasons) != 0 {
 			t.Errorf("%s: %+v", name, r)
 		}
 		if (len(v.Failures) > 0) != (c.given > 0) {
