@@ -245,7 +245,7 @@ func TestKill(t *testing.T) {
 // whole, and in the end it has every event once that retention does not remove, and none that it does.
 func TestKillBeside(t *testing.T) {
 	t.Parallel()
-	rounds := 2
+	rounds := 1
 	if n, err := strconv.Atoi(os.Getenv("SPOOR_FAULT_ROUNDS")); err == nil {
 		rounds = n
 	}
@@ -255,7 +255,7 @@ func TestKillBeside(t *testing.T) {
 	}
 	t.Logf("SPOOR_FAULT_SEED=%d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 2))
-	logs := makeLogs(t, 1200, 2, 8)
+	logs := makeLogs(t, 900, 2, 8)
 	g := &gatherClass{leave: "Data"}
 	in := input(t, logs)
 	in.Ledger, in.Workers = ledger.New(), 1

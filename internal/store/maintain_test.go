@@ -306,14 +306,14 @@ func TestCompactOften(t *testing.T) {
 		}
 	}
 	for hour := 10; hour < 13; hour++ {
-		for m := range 6 {
+		for m := range 4 {
 			flush(10, time.Date(2026, 1, 2, hour, m, 0, 0, time.UTC))
 		}
 	}
-	compact(1, 1+6+6) // the hour from 10 on; that from 11 on ended just now
+	compact(1, 1+4+4) // the hour from 10 on; that from 11 on ended just now
 	now = now.Add(10 * time.Minute)
-	compact(1, 1+1+6)
-	compact(0, 8)
+	compact(1, 1+1+4)
+	compact(0, 6)
 	now = now.Add(time.Hour)
 	compact(1, 3)
 	if _, err := s.Compact(t.Context(), CompactOptions{}); err != nil {
@@ -323,7 +323,7 @@ func TestCompactOften(t *testing.T) {
 	now = time.Date(2026, 1, 3, 3, 0, 1, 0, time.UTC)
 	compact(1, 1)
 	// Late events.
-	flush(20_000, time.Date(2026, 1, 2, 1, 0, 0, 0, time.UTC))
+	flush(4_000, time.Date(2026, 1, 2, 1, 0, 0, 0, time.UTC))
 	compact(0, 2)
 	flush(1, time.Date(2026, 1, 2, 2, 0, 0, 0, time.UTC))
 	compact(1, 2)

@@ -229,16 +229,10 @@ func (s *Store) view(ctx context.Context, f table.Filter) (table.Plan, *state, e
 }
 
 // commit makes a change of the store: mutate changes a copy of the state that is current at this moment, and publish
-// commits the table's part of it with the properties that make the new state valid. Both run under the lock of commits,
-// so what takes time is prepared before. An error of mutate is returned as it is, and nothing was changed. After an error
-// that is [table.ErrUnknown] the change may have happened, after any other one it has not.
+// commits the table's part of it with the properties that make the new state valid. The caller holds mu, so what takes
+// time is prepared before. An error of mutate is returned as it is, and nothing was changed. After an error that is
+// [table.ErrUnknown] the change may have happened, after any other one it has not.
 func (s *Store) commit(mutate func(*state) error, publish func(table.Props) error) (*state, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.commitLocked(mutate, publish)
-}
-
-func (s *Store) commitLocked(mutate func(*state) error, publish func(table.Props) error) (*state, error) {
 	defer func(snapshot int64) {
 		if snapshot != s.table.Snapshot() {
 			s.left[snapshot] = s.leases.mark()
@@ -307,7 +301,7 @@ func (s *Store) exchange(ctx context.Context, old []table.File, add []segment.Se
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st, err := s.commitLocked(mutate, func(p table.Props) error { return s.table.Replace(ctx, oldNames, addNames, p) })
+	st, err := s.commit(mutate, func(p table.Props) error { return s.table.Replace(ctx, oldNames, addNames, p) })
 	if err != nil {
 		return nil, err
 	}
