@@ -15,8 +15,11 @@ MOTOREQ := internal/source/live/livetest/requirements.txt
 # Where PyIceberg is that a test reads stores with, and what is installed there.
 PYICE    := out/pyiceberg
 PYICEREQ := test/interop/pyiceberg/requirements.txt
+# Where the AWS CLI is with which tests call the AWS-compatible endpoint, and what is installed there.
+AWSCLI  := out/awscli
+AWSREQ  := internal/awsapi/testdata/requirements.txt
 
-.PHONY: run build test lint chdb moto pyiceberg bench bench-noise fuzz faults clean
+.PHONY: run build test lint chdb moto pyiceberg awscli bench bench-noise fuzz faults clean
 
 ## run: build, and start the service with the logs of a sample organisation: a week until now, with an attack in it, and then
 ## as time passes. It prints what to look at; Ctrl-C stops it
@@ -32,7 +35,7 @@ build:
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
-test: lint chdb moto pyiceberg
+test: lint chdb moto pyiceberg awscli
 	go test -race -timeout 30m ./...
 
 ## lint: what must hold before tests are worth running
@@ -72,6 +75,17 @@ pyiceberg:
 	  $(PYICE)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(PYICEREQ) && \
 	  cp $(PYICEREQ) $(PYICE)/installed.txt || \
 	  { echo "PyIceberg cannot be installed."; [ -z "$$CI" ]; }; \
+	fi
+
+## awscli: the AWS CLI of PyPI, in a Python environment of its own (190 MB), which calls the AWS-compatible endpoint in tests.
+## Where it cannot be had the tests skip, and say so; where CI is set that is a failure
+awscli:
+	@if ! cmp -s $(AWSREQ) $(AWSCLI)/installed.txt; then \
+	  rm -rf $(AWSCLI) && mkdir -p out && echo "Installing the AWS CLI in $(AWSCLI) …" && \
+	  python3 -m venv $(AWSCLI) && \
+	  $(AWSCLI)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(AWSREQ) && \
+	  cp $(AWSREQ) $(AWSCLI)/installed.txt || \
+	  { echo "The AWS CLI cannot be installed."; [ -z "$$CI" ]; }; \
 	fi
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)

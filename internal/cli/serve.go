@@ -106,10 +106,13 @@ func (e *env) welcome(a *app.App, secret string, made, sample bool) error {
 	if made {
 		fmt.Fprintf(&b, "\nThe token of root, which is shown this one time:\n\n  %s\n", secret)
 	} else {
-		secret = "TOKEN"
 		fmt.Fprintf(&b, "Another token of root, while the service is stopped: %s iam token create root --data %s\n", program(), shellQuote(a.Folder()))
 	}
-	fmt.Fprint(&b, "\nTry, in another terminal:\n\n")
+	where := ", in another terminal"
+	if !made {
+		where += ", with your token in SPOOR_TOKEN"
+	}
+	fmt.Fprintf(&b, "\nTry%s:\n\n", where)
 	for _, line := range tryThese(a.URL(), secret, sample) {
 		fmt.Fprintf(&b, "  %s\n", line)
 	}
@@ -118,9 +121,12 @@ func (e *env) welcome(a *app.App, secret string, made, sample bool) error {
 	return err
 }
 
-// tryThese are commands that work when they are pasted into a shell.
+// tryThese are commands that work when they are pasted into a shell. Without a secret the caller's token counts.
 func tryThese(url, secret string, sample bool) []string {
-	out := []string{fmt.Sprintf("export SPOOR_SERVER=%s SPOOR_TOKEN=%s", url, secret)}
+	out := []string{"export SPOOR_SERVER=" + url}
+	if secret != "" {
+		out[0] += " SPOOR_TOKEN=" + secret
+	}
 	if sample {
 		return append(out,
 			program()+` query --server $SPOOR_SERVER 'SELECT eventSource, eventName, count(*) AS n FROM events GROUP BY ALL ORDER BY n DESC LIMIT 10'`,
