@@ -82,7 +82,7 @@ func (e *env) root() *cobra.Command {
 		Use:   "spoor",
 		Short: "CloudTrail that anybody can run: read, prove, ask, watch",
 		Long: `Spoor reads CloudTrail logs from folders, archives and buckets, tells what happened in them, and says whether
-it read everything.
+it read everything; as a service it takes them in, keeps them, and answers.
 
   spoor hunt ./logs                       findings, ledger and next steps on one screen
   spoor hunt s3://bucket/prefix --since 7d
@@ -91,7 +91,8 @@ it read everything.
   spoor search errorCode=AccessDenied ./logs
   spoor lineage ASIA… ./logs              who minted an access key, and what it did
   spoor rules list                        what is looked for
-  spoor sample --out ./sample --events 100000` + exitCodesHelp,
+  spoor sample --out ./sample --events 100000
+  spoor serve                             the service: takes events in, keeps them, answers over HTTP` + exitCodesHelp,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
