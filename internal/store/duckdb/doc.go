@@ -14,5 +14,11 @@
 // Whoever may ask may not do anything else. A query is refused unless the parser says that it is one SELECT (or EXPLAIN,
 // DESCRIBE, SUMMARIZE or SHOW TABLES of one), and unless every table, table function and function in it is allowed
 // (guard.go). Behind that stands the engine's own configuration, which is locked: no access to files beyond those planned,
-// no extensions, no settings. Time, memory and disk are limited.
+// or, for an engine that outlives them, beyond the folders that they are in; no extensions, no settings. Time, memory and
+// disk are limited.
+//
+// # Long-lived engines
+//
+// An engine takes some 30 ms to open, and reads the footers of all files again. One with [Options.Dirs] stays, is told with
+// each query what to ask ([QueryOptions.Scope]), and keeps the footers it has met: a file more costs its own footer.
 package duckdb
