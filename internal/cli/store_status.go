@@ -54,6 +54,12 @@ func showStatus(out io.Writer, st *store.Status) error {
 		fmt.Fprintf(&b, "  data      %s in %s files, %.0f bytes an event, and %s of event ids\n", bytesText(st.Bytes), group(int64(st.Files)),
 			float64(st.Bytes)/float64(st.Rows), bytesText(st.Index))
 	}
+	if st.Hot.Rows > 0 {
+		fmt.Fprintf(&b, "  hot       %s events more in %s files (%s), taken from the journal and not in data files yet\n", group(st.Hot.Rows), group(int64(st.Hot.Files)), bytesText(st.Hot.Bytes))
+	}
+	if st.Hot.Journal != "" {
+		fmt.Fprintf(&b, "  journal   %s, in data files up to sequence %d\n", safetext.Terminal(st.Hot.Journal, 100), st.Hot.Committed)
+	}
 	if st.Replaced > 0 {
 		fmt.Fprintf(&b, "  replaced  %s in %s files of older snapshots and holds; spoor store expire lets go of them\n", bytesText(st.ReplacedBytes), group(int64(st.Replaced)))
 	}
@@ -240,6 +246,9 @@ func showVerification(out io.Writer, dir string, v *store.Verification) error {
 	if v.OK() {
 		fmt.Fprintf(&b, "%s is whole: %s events in %s files, %s in %.1f s.\n", safetext.Middle(dir, 60), group(v.Rows), group(int64(v.Files)), how, v.Seconds)
 		fmt.Fprintf(&b, "  ledger    %s kept, %s removed by retention, %s there\n  twice     none\n", group(v.Kept), group(v.Removed), group(v.Rows))
+		if v.HotRows > 0 {
+			fmt.Fprintf(&b, "  hot       %s events more in %d files, taken from the journal and not in data files yet\n", group(v.HotRows), v.HotFiles)
+		}
 	} else {
 		fmt.Fprintf(&b, "%s IS NOT WHOLE: %s of %s events can be read, %s are lost (%s in %.1f s).\n", safetext.Middle(dir, 60), group(v.Rows),
 			group(v.Kept-v.Removed), group(v.Lost), how, v.Seconds)

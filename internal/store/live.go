@@ -82,9 +82,9 @@ type LiveOptions struct {
 const (
 	// A publication has about so many rows or bytes, even if less time has passed.
 	publishRows  = 32_768
-	publishBytes = 48 << 20
+	publishBytes = 32 << 20
 	// hotFilesMost is how many hot files a query meets, about: beyond it they are merged.
-	hotFilesMost = 32
+	hotFilesMost = 40
 	// hotMemory is about how much memory reading hot files side by side takes.
 	hotMemory = 160 << 20
 	// dayRows is how many rows of each event day a flush waits for, and fewRows how many make it wait for longer.

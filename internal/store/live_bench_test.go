@@ -38,11 +38,16 @@ func (e *endless) Next(ctx context.Context) (journal.Batch, error) {
 	const per = 650 // about a megabyte
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.left <= 0 {
+	for e.left <= 0 {
 		e.mu.Unlock()
-		<-ctx.Done()
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
+		}
 		e.mu.Lock()
-		return journal.Batch{}, ctx.Err()
+		if ctx.Err() != nil {
+			return journal.Batch{}, ctx.Err()
+		}
 	}
 	n := min(per, e.left)
 	e.left -= n
@@ -136,7 +141,9 @@ func BenchmarkLive(b *testing.B) {
 				time.Sleep(5 * time.Millisecond)
 			}
 			live := b.Elapsed()
-			r.flush()
+			if err := r.l.Flush(b.Context()); err != nil {
+				b.Fatal(err)
+			}
 			cpu := cpuTime() - before - feedOnly*time.Duration(b.N)
 			close(stop)
 			wg.Wait()
