@@ -19,7 +19,7 @@ PYICEREQ := test/interop/pyiceberg/requirements.txt
 AWSCLI  := out/awscli
 AWSREQ  := internal/awsapi/testdata/requirements.txt
 
-.PHONY: run build test lint chdb moto pyiceberg awscli bench bench-noise fuzz faults clean
+.PHONY: run build test lint chdb moto pyiceberg awscli bench bench-noise fuzz faults soak clean
 
 ## run: build, and start the service with the logs of a sample organisation: a week until now, with an attack in it, and then
 ## as time passes. It prints what to look at; Ctrl-C stops it
@@ -110,6 +110,11 @@ FAULT_ROUNDS ?= 100
 faults:
 	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -v ./test/faults
 	SPOOR_FAULT_ROUNDS=$(FAULT_ROUNDS) go test -count=1 -timeout 60m -run 'Kill|FullDisk|ReadOnlyFolder|Damage|Readers|Writers|Sweep|HalfMade' -v ./internal/store/... ./internal/journal
+
+## soak: the service under mixed load for SOAK; what it takes, every minute, and whether that was bounded (SOAKFLAGS='-rate 5000')
+SOAK ?= 1h
+soak: build
+	go run ./test/soak -spoor bin/spoor -for $(SOAK) $(SOAKFLAGS)
 
 clean:
 	rm -rf bin out
