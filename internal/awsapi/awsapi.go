@@ -77,6 +77,7 @@ type Endpoint struct {
 	targets map[string]*Service // by prefix of X-Amz-Target, long and short
 	names   map[string]*Service // by signing name
 	slots   chan struct{}
+	open    bool // an operation is served that needs no signature
 }
 
 // New makes the endpoint of services.
@@ -120,6 +121,9 @@ func New(o Options) (*Endpoint, error) {
 			return nil, fmt.Errorf("service %s is there twice", s.model.Name)
 		}
 		e.names[s.model.SigningName] = s
+		for _, op := range s.ops {
+			e.open = e.open || op.model.NoAuth
+		}
 		if s.model.TargetPrefix != "" {
 			e.targets[s.model.TargetPrefix], e.targets[s.model.ShortTarget()] = s, s
 		}
@@ -149,6 +153,7 @@ type exchange struct {
 	body        []byte
 	params      url.Values // of the query protocol
 	proven      bool       // the signature was verified
+	unsignable  bool       // the operation needs no signature
 	holds       bool       // a slot
 	in, out     any
 }
@@ -317,6 +322,9 @@ func (x *exchange) authenticate() *Error {
 			return refusal(err)
 		}
 	}
+	if err := x.wait(); err != nil {
+		return err
+	}
 	if err := x.read(x.e.o.MaxBody); err != nil {
 		return err
 	}
@@ -341,6 +349,9 @@ func (x *exchange) authenticate() *Error {
 
 // unsigned takes a call without a signature: those few operations that need none. missing is the refusal of all others.
 func (x *exchange) unsigned(missing error) *Error {
+	if !x.e.open {
+		return refusal(missing)
+	}
 	if err := x.read(maxUnsigned); err != nil {
 		return err
 	}
@@ -351,7 +362,7 @@ func (x *exchange) unsigned(missing error) *Error {
 		if s.model.Speaks(model.Query) && s.model.Version == x.params.Get("Version") {
 			x.service, x.call.Service = s, s.model.SigningName
 			if op := s.ops[x.name]; op != nil && op.model.NoAuth {
-				x.proven = true
+				x.unsignable = true
 				return nil
 			}
 		}
@@ -359,16 +370,21 @@ func (x *exchange) unsigned(missing error) *Error {
 	return refusal(missing)
 }
 
-// read takes the body, when there is room for one more.
-func (x *exchange) read(most int64) *Error {
-	if x.r.ContentLength > most {
-		return Errorf(TooLarge, "The request is larger than %d bytes", most)
-	}
+// wait takes a slot, when there is one. Callers who have shown no key do not come here: they could hold all slots.
+func (x *exchange) wait() *Error {
 	select {
 	case x.e.slots <- struct{}{}:
 		x.holds = true
+		return nil
 	case <-x.r.Context().Done():
 		return &Error{Code: Unavailable, Message: "The caller did not wait", cause: x.r.Context().Err()}
+	}
+}
+
+// read takes the body.
+func (x *exchange) read(most int64) *Error {
+	if x.r.ContentLength > most {
+		return Errorf(TooLarge, "The request is larger than %d bytes", most)
 	}
 	var b bytes.Buffer
 	n, err := io.Copy(&b, io.LimitReader(x.r.Body, most+1))
@@ -575,7 +591,7 @@ func (x *exchange) record(refused *told) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordTimeout)
 	defer cancel()
-	if !x.proven {
+	if !x.proven && (refused != nil || !x.unsignable) {
 		if plainKey.MatchString(x.call.AccessKey) {
 			c.Additional = map[string]any{"claimedAccessKeyId": x.call.AccessKey}
 		}

@@ -845,6 +845,13 @@ func TestUnsigned(t *testing.T) {
 			t.Errorf("%.60s: %s", body, text)
 		}
 	}
+	before := r.book.count()
+	for range 50 { // whoever knows no secret does not fill the journal
+		r.send(t, request("POST", r.url, "application/x-www-form-urlencoded", "Action=AssumeRoleWithWebIdentity&Version=2011-06-15"))
+	}
+	if n := r.book.count() - before; n != 1 {
+		t.Errorf("%d records of refusals that are alike", n)
+	}
 	seen := false
 	for _, text := range r.book.records {
 		if strings.Contains(text, "abcdefg") {
@@ -854,6 +861,54 @@ func TestUnsigned(t *testing.T) {
 	}
 	if !seen {
 		t.Errorf("recorded %v", r.book.records)
+	}
+}
+
+// TestSlots holds that callers wait for those before them, and that those without a key do not make others wait.
+func TestSlots(t *testing.T) {
+	t.Parallel()
+	entered, leave := make(chan struct{}), make(chan struct{})
+	slow := awsapi.NewService(&trailmodel.Service, awsapi.ServiceOptions{})
+	awsapi.Handle(slow, "ListTrails", func(ctx context.Context, _ *awsapi.Call, _ *trailmodel.ListTrailsRequest) (*trailmodel.ListTrailsResponse, error) {
+		entered <- struct{}{}
+		<-leave
+		return nil, nil
+	})
+	r := newRig(t, func(o *awsapi.Options) { o.Services, o.InFlight = []*awsapi.Service{slow, stsservice.New()}, 1 })
+	list := func() *http.Request {
+		return r.sign(t, protocols[0].request(r.url, "ListTrails", "{}"), "{}", "cloudtrail")
+	}
+	done := make(chan int, 2)
+	for range 2 {
+		req := list()
+		go func() {
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				done <- 0
+				return
+			}
+			resp.Body.Close()
+			done <- resp.StatusCode
+		}()
+	}
+	<-entered
+	if status, body, _ := r.send(t, request("POST", r.url, "application/x-www-form-urlencoded", "Action=GetCallerIdentity")); status != 403 {
+		t.Errorf("%d %s", status, body)
+	}
+	select {
+	case <-entered:
+		t.Error("two calls are served at a time")
+	case status := <-done:
+		t.Errorf("a call was answered with %d", status)
+	default:
+	}
+	leave <- struct{}{}
+	<-entered
+	leave <- struct{}{}
+	for range 2 {
+		if status := <-done; status != 200 {
+			t.Errorf("%d", status)
+		}
 	}
 }
 
@@ -899,6 +954,11 @@ func TestCLI(t *testing.T) {
 	if err != nil || !strings.Contains(out, `"EventId": "StopLogging"`) {
 		t.Errorf("%v: %s", err, out)
 	}
+	// CloudWatch, for which the CLI chooses among three protocols.
+	if out, err := run("cloudwatch", "put-metric-alarm", "--alarm-name", "a", "--comparison-operator", "GreaterThanThreshold", "--evaluation-periods", "1", "--threshold", "1.5"); err != nil || out != "" {
+		t.Errorf("%v: %s", err, out)
+	}
+	equal(t, r.book.last(t)["requestParameters"], `{"alarmName":"a","comparisonOperator":"GreaterThanThreshold","evaluationPeriods":1,"threshold":1.5}`)
 	for want, args := range map[string][]string{
 		"An error occurred (UnknownOperationException) when calling the ListDashboards operation":                                         {"cloudtrail", "list-dashboards"},
 		"An error occurred (TrailNotFoundException) when calling the GetTrail operation: Unknown trail: audit for the user: 111122223333": {"cloudtrail", "get-trail", "--name", "audit"},

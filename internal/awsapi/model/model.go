@@ -50,9 +50,9 @@ type Shape struct {
 	Kind     Kind
 	Flags    Flags
 	Min, Max int64
-	Elem     int16    // of lists and maps: the shape of members or values
-	Key      int16    // of maps
-	KeyName  string   // of maps: the names of keys and values in the query protocol, "" for key and value
+	Elem     int16  // of lists and maps: the shape of members or values
+	Key      int16  // of maps
+	KeyName  string // of maps: the names of keys and values in the query protocol, "" for key and value
 	ElemName string
 	Members  []Member // of structures, by name
 	Enum     []string // of strings: all that is allowed

@@ -52,15 +52,16 @@ func Coverage() string {
 	total, yes := 0, 0
 	for _, m := range Models() {
 		n := 0
-		fmt.Fprintf(&lists, "\n## %s\n\n| operation | served |\n|---|---|\n", m.FullName)
+		fmt.Fprintf(&lists, "\n## %s\n\n```text\n", m.FullName)
 		for _, o := range m.Operations {
-			mark := "no"
+			mark := "-"
 			if served[m.Name].Serves(o.Name) {
-				mark = "**yes**"
+				mark = "served"
 				n++
 			}
-			fmt.Fprintf(&lists, "| %s | %s |\n", o.Name, mark)
+			fmt.Fprintf(&lists, "%-7s %s\n", mark, o.Name)
 		}
+		lists.WriteString("```\n")
 		var spoken []string
 		for _, p := range m.Protocols {
 			name := protocols[p]
@@ -77,8 +78,8 @@ func Coverage() string {
 
 <!-- Written from the models and the registered operations by: go test ./test/docs -update -->
 
-Every operation of every model that Spoor knows. One that is not served answers as an operation that AWS does not have; the
-call is recorded all the same. [aws-api.md](aws-api.md) says how the endpoint is spoken to.
+Every operation of every model that Spoor knows. One that is not served answers as an operation that AWS does not have;
+the call is recorded all the same. [aws-api.md](aws-api.md) says how the endpoint is spoken to.
 
 | service | version | protocols | operations | served |
 |---|---|---|---|---|
