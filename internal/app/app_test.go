@@ -530,7 +530,21 @@ func TestReloadByHTTP(t *testing.T) {
 func TestStopEndsTails(t *testing.T) {
 	t.Parallel()
 	s := start(t, data(t), "shutdown_timeout=1h")
-	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/api/v1/tail", nil)
+	body := s.tail(t, "")
+	s.want("POST", "/api/v1/events", record(7))
+	readUntil(t, body, "GetObject7")
+	if err := s.Close(); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	if _, err := io.Copy(io.Discard, body); err != nil {
+		t.Errorf("the tail did not end in order: %v", err)
+	}
+}
+
+// tail begins a live tail.
+func (s *served) tail(t *testing.T, after string) io.Reader {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/api/v1/tail?after="+after, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,25 +553,38 @@ func TestStopEndsTails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("tail: %d", resp.StatusCode)
 	}
-	s.want("POST", "/api/v1/events", record(7))
+	return resp.Body
+}
+
+// readUntil reads until a text has come.
+func readUntil(t *testing.T, r io.Reader, text string) {
+	t.Helper()
 	buf := make([]byte, 64<<10)
 	var got string
-	for !strings.Contains(got, "GetObject7") {
-		n, err := resp.Body.Read(buf)
+	for !strings.Contains(got, text) {
+		n, err := r.Read(buf)
 		if err != nil {
 			t.Fatalf("tail: %v after %q", err, got)
 		}
 		got += string(buf[:n])
 	}
-	if err := s.Close(); err != nil {
-		t.Errorf("stop: %v", err)
-	}
-	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
-		t.Errorf("the tail did not end in order: %v", err)
+}
+
+// TestTailBehindSearches: what was accepted before a tail began comes in the tail, unless a search that is asked after it
+// finds it.
+func TestTailBehindSearches(t *testing.T) {
+	t.Parallel()
+	s := start(t, data(t))
+	for i := range 6 { // of which some are searchable by then, and most are not
+		s.want("POST", "/api/v1/events", record(i))
+		body := s.tail(t, console.TailSearchable)
+		if name := fmt.Sprintf("GetObject%d", i); !strings.Contains(s.want("GET", "/api/v1/events?term=eventName%3D"+name, ""), name) {
+			readUntil(t, body, name)
+		}
 	}
 }
 

@@ -15,8 +15,12 @@ import (
 // handler is what answers once everything is there.
 func (a *App) handler() (http.Handler, error) {
 	set := a.set.Load()
+	var searchable func() uint64
+	if a.live != nil {
+		searchable = func() uint64 { return a.live.Stats().Published }
+	}
 	o := console.Options{
-		Access: a.iam, Recorder: a.recorder, Tail: console.Tails(a.tail), Sources: a.sources, Journal: a.journal, Configuration: configuration{a},
+		Access: a.iam, Recorder: a.recorder, Tail: console.Tails(a.tail, searchable), Sources: a.sources, Journal: a.journal, Configuration: configuration{a},
 		Metrics: a.registry.Handler(), Ready: a.reasons, Status: a.partStates, Roles: a.loaded.Config.Roles, Version: a.opts.Version,
 		TrustedProxies: set.http.proxies, MaxTails: set.http.tails,
 		TokenLifetime: func() time.Duration { return a.set.Load().lifetime },

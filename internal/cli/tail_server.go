@@ -39,7 +39,8 @@ func (t *tailer) runServer(ctx context.Context, f *serverFlags, in *inputFlags, 
 		return remote(c, err)
 	}
 
-	// Following begins before the latest are asked for, so that nothing is accepted in between unseen.
+	// Following begins before the latest are asked for, and behind what they can be, so that nothing is accepted in between
+	// unseen.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	messages := make(chan client.TailMessage, tailAhead)
@@ -49,7 +50,7 @@ func (t *tailer) runServer(ctx context.Context, f *serverFlags, in *inputFlags, 
 	following.Go(func() {
 		defer close(done)
 		defer close(messages)
-		_, ended = c.Tail(ctx, client.Tail{Terms: terms, Began: sync.OnceFunc(func() { close(begun) }), Lost: func(err error, wait time.Duration) {
+		_, ended = c.Tail(ctx, client.Tail{Terms: terms, Searchable: true, Began: sync.OnceFunc(func() { close(begun) }), Lost: func(err error, wait time.Duration) {
 			fmt.Fprintf(t.env.stderr, "spoor: the connection was lost, and is made again in %s: %s\n", wait.Round(100*time.Millisecond), safetext.Terminal(err.Error(), 300))
 		}}, func(m client.TailMessage) error {
 			select {

@@ -19,6 +19,8 @@ import (
 type Tail struct {
 	Terms []string // as of [Search]
 	After string   // position behind which to begin; "" begins with what is accepted from now on
+	// Searchable begins behind what a search finds that is asked once the tail has begun, instead.
+	Searchable bool
 	// Idle is how long the server may say nothing before the connection counts as lost; default 1 min. Servers say something
 	// every 15 s.
 	Idle time.Duration
@@ -101,8 +103,11 @@ func (s *tailing) connect(ctx context.Context) error {
 	if len(s.t.Terms) > 0 {
 		q.query["term"] = s.t.Terms
 	}
-	if s.position != "" {
+	switch {
+	case s.position != "":
 		q.header.Set("Last-Event-Id", s.position)
+	case s.t.Searchable && !s.reached:
+		q.query.Set("after", "searchable")
 	}
 	res, err := s.c.once(ctx, q)
 	if err != nil {

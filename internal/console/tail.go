@@ -21,15 +21,28 @@ import (
 	"spoor/internal/search"
 )
 
-// Tails are the tails of a [livetail.Tail].
-func Tails(t *livetail.Tail) Tailer { return tailer{t} }
+// TailSearchable asks for a tail that begins behind what searches find already, so that who asks for both, the tail first,
+// misses nothing.
+const TailSearchable = "searchable"
 
-type tailer struct{ t *livetail.Tail }
+// Tails are the tails of a [livetail.Tail]. searchable tells the sequence of its journal up to which searches find what was
+// accepted; nil where there are no searches.
+func Tails(t *livetail.Tail, searchable func() uint64) Tailer { return tailer{t, searchable} }
+
+type tailer struct {
+	t          *livetail.Tail
+	searchable func() uint64
+}
 
 func (t tailer) Tail(ctx context.Context, terms []string, after string) (Tail, error) {
 	q, err := compile(terms)
 	if err != nil {
 		return nil, err
+	}
+	if after == TailSearchable {
+		if after = ""; t.searchable != nil {
+			after = t.t.Position(t.searchable())
+		}
 	}
 	q.After = after
 	s, err := t.t.Subscribe(ctx, q)
@@ -91,7 +104,7 @@ type TailMissing struct {
 func (c *Console) registerTail() {
 	type tail struct {
 		Term  []string `query:"term,explode" maxItems:"100" doc:"as in a search; all must hold"`
-		After string   `query:"after" maxLength:"512" doc:"position behind which to begin, an id of a tail before; the header Last-Event-ID counts first. Default: what is accepted from now on"`
+		After string   `query:"after" maxLength:"512" doc:"position behind which to begin, an id of a tail before; the header Last-Event-ID counts first. searchable: behind what searches find already. Default: what is accepted from now on"`
 		Last  string   `header:"Last-Event-ID" maxLength:"512" doc:"the same, as browsers send it when they connect again"`
 	}
 	register(c, spec{method: "GET", path: apiPath + "/tail", action: iam.TailEvents, tag: "events", summary: "Follow events as they are accepted", stream: true,

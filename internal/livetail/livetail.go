@@ -100,6 +100,9 @@ func (t *Tail) text(p position) string {
 	return t.o.Stream + "." + strconv.FormatUint(p.after, 10) + "." + strconv.Itoa(p.passed)
 }
 
+// Position is that behind a sequence of the journal, for [Request].After.
+func (t *Tail) Position(seq uint64) string { return t.text(position{after: seq}) }
+
 // parse reads what text wrote.
 func (t *Tail) parse(s string) (position, error) {
 	var p position
