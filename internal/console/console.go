@@ -394,11 +394,16 @@ func (c *Console) gate(rt *route, next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		ctl := http.NewResponseController(w)
-		if rt.push {
-			_ = ctl.SetReadDeadline(time.Now().Add(pushTime)) // not every connection has deadlines
-		} else {
-			_ = ctl.SetReadDeadline(time.Now().Add(readTime))
+		// Without a body the server reads on already, to see whether the caller goes away: a deadline would look like that, and
+		// end the call and those that come after it on the connection.
+		if ctl := http.NewResponseController(w); r.Body != http.NoBody {
+			limit := readTime
+			if rt.push {
+				limit = pushTime
+			}
+			_ = ctl.SetReadDeadline(time.Now().Add(limit)) // not every connection has deadlines
+		}
+		if !rt.push {
 			r.Body = http.MaxBytesReader(w, r.Body, maxBody+1) // a byte more than huma reads, which tells it as what it is
 		}
 		var body []byte

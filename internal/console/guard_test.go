@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -344,15 +345,50 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
+// TestReadDeadline: a call has a time for its body to arrive, and none for anything else: the server would take it for a caller
+// who has gone.
+func TestReadDeadline(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	for _, c := range []struct {
+		method, path, body string
+		want               bool // a deadline while the body is read
+	}{
+		{"GET", "/identity", "", false},
+		{"POST", "/store/compact", "", false},
+		{"POST", "/query", `{"sql":"SELECT 1"}`, true},
+		{"POST", "/users", `{"name":"zoe","roles":["analyst"]}`, true},
+	} {
+		var body io.Reader
+		if c.body != "" {
+			body = strings.NewReader(c.body)
+		}
+		r := httptest.NewRequestWithContext(t.Context(), c.method, apiPath+c.path, body)
+		r.Header.Set("Authorization", "Bearer "+s.secrets["root"])
+		r.Header.Set("Content-Type", "application/json")
+		w := &deadlines{ResponseRecorder: httptest.NewRecorder()}
+		s.ServeHTTP(w, r)
+		if (len(w.read) > 0) != c.want {
+			t.Errorf("%s %s: deadlines %v", c.method, c.path, w.read)
+		}
+		if c.path == "/users" && len(w.read) > 0 && !w.read[len(w.read)-1].IsZero() {
+			t.Errorf("%s %s: a deadline when the body was read", c.method, c.path)
+		}
+	}
+}
+
 // deadlines notes whether each write has a deadline of its own.
 type deadlines struct {
 	*httptest.ResponseRecorder
-	write          []time.Time
+	read, write    []time.Time
 	writes, inTime int
 	set            bool
 }
 
-func (d *deadlines) SetReadDeadline(time.Time) error { return nil }
+func (d *deadlines) SetReadDeadline(at time.Time) error {
+	d.read = append(d.read, at)
+	return nil
+}
 func (d *deadlines) SetWriteDeadline(at time.Time) error {
 	d.write, d.set = append(d.write, at), true
 	return nil

@@ -62,6 +62,9 @@ func register[I, O any](c *Console, s spec, h func(ctx context.Context, in *I) (
 			}},
 		}},
 	}
+	if s.body {
+		op.BodyReadTimeout = -1 // it is read already
+	}
 	if s.public {
 		op.Security = []map[string][]string{}
 	} else {
