@@ -58,7 +58,7 @@ type soak struct {
 	how, every   time.Duration
 	rate         float64
 	clients      int
-	out          io.Writer
+	out, log     io.Writer
 
 	feed *rig.Feed
 	book *rig.Book
@@ -72,7 +72,7 @@ type soak struct {
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	s := &soak{out: stdout}
+	s := &soak{out: stdout, log: stderr}
 	fl := flag.NewFlagSet("soak", flag.ContinueOnError)
 	fl.SetOutput(stderr)
 	fl.StringVar(&s.program, "spoor", "bin/spoor", "the `binary`")
@@ -126,7 +126,7 @@ func (s *soak) run(ctx context.Context) (ok bool, err error) {
 		return false, err
 	}
 	s.book = rig.NewBook(s.feed)
-	srv, err := rig.Start(context.WithoutCancel(ctx), rig.Options{Program: s.program, Data: s.dir, Args: []string{"--config", conf}})
+	srv, err := rig.Start(context.WithoutCancel(ctx), rig.Options{Program: s.program, Data: s.dir, Args: []string{"--config", conf}, Log: s.log})
 	if err != nil {
 		return false, err
 	}
@@ -149,7 +149,7 @@ func (s *soak) run(ctx context.Context) (ok bool, err error) {
 	cancel()
 	all.Wait()
 	if err != nil {
-		return false, fmt.Errorf("%w\n%s", err, srv.Complaints())
+		return false, err
 	}
 	if ctx.Err() != nil {
 		return false, ctx.Err()
