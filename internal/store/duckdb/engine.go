@@ -194,8 +194,12 @@ func (e *Engine) limitsSQL() string {
 SET TimeZone='UTC'; SET Calendar='gregorian'; SET integer_division=true; SET default_null_order='nulls_last'; SET lambda_syntax='ENABLE_SINGLE_ARROW';
 SET preserve_insertion_order=true; SET enable_progress_bar=false; SET parquet_metadata_cache=true;
 SET autoinstall_known_extensions=false; SET autoload_known_extensions=false; SET allow_community_extensions=false;`,
-		e.opts.Threads, e.opts.Memory, quoteText(e.temp), e.opts.TempBytes)
+		e.opts.Threads, e.opts.Memory, quoteText(e.temp), e.opts.TempBytes) + cacheSQL(len(e.opts.Dirs) > 0)
 }
+
+// cacheSQL lets the engine keep what it has read of files, or not: beside files that come and go, their bytes are better kept
+// by the system alone, whose memory is there for others too.
+func cacheSQL(come bool) string { return fmt.Sprintf(" SET enable_external_file_cache=%t;", !come) }
 
 // table is a name under which queries find a view.
 type table struct{ schema, name, view string }

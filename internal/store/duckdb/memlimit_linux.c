@@ -114,7 +114,8 @@ void *__wrap_duckdb_je_realloc(void *p, size_t n) { return refused(n) ? NULL : _
 void *__wrap__Znwm(size_t n) { return __real__Znwm(refused(n) ? SIZE_MAX / 4 : n); }
 void *__wrap__Znam(size_t n) { return __real__Znam(refused(n) ? SIZE_MAX / 4 : n); }
 
-// Queries are read, planned and executed here, partly on the thread of the caller.
+// Queries are executed here, partly on the thread of the caller. They are prepared elsewhere, where the engine does not
+// survive that an allocation is refused; what preparing takes is bounded by the length of queries and by macros.go.
 #define ENGINE(name, params, args)     \
 	int __real_##name params;          \
 	int __wrap_##name params {         \
@@ -123,7 +124,6 @@ void *__wrap__Znam(size_t n) { return __real__Znam(refused(n) ? SIZE_MAX / 4 : n
 		executing--;                   \
 		return state;                  \
 	}
-ENGINE(duckdb_prepare_extracted_statement, (void *c, void *e, uint64_t i, void *out), (c, e, i, out))
 ENGINE(duckdb_pending_prepared, (void *p, void *out), (p, out))
 ENGINE(duckdb_execute_pending, (void *p, void *out), (p, out))
 

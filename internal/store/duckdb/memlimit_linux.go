@@ -5,7 +5,7 @@ package duckdb
 /*
 #cgo CFLAGS: -fexceptions
 #cgo LDFLAGS: -Wl,--wrap=malloc -Wl,--wrap=calloc -Wl,--wrap=realloc -Wl,--wrap=_Znwm -Wl,--wrap=_Znam -Wl,--wrap=duckdb_je_malloc -Wl,--wrap=duckdb_je_realloc
-#cgo LDFLAGS: -Wl,--wrap=duckdb_prepare_extracted_statement -Wl,--wrap=duckdb_pending_prepared -Wl,--wrap=duckdb_execute_pending -Wl,--wrap=pthread_create
+#cgo LDFLAGS: -Wl,--wrap=duckdb_pending_prepared -Wl,--wrap=duckdb_execute_pending -Wl,--wrap=pthread_create
 #include <stdint.h>
 int spoor_memory_grant(int64_t bytes);
 int64_t spoor_memory_granted(void);

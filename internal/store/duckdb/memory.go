@@ -68,8 +68,11 @@ func openAccount(memory int64) *account {
 	return a
 }
 
-// refresh tells what is not the engines'.
+// refresh tells what is not the engines', before they are asked for anything. It may be called of nil.
 func (a *account) refresh() (others int64) {
+	if a == nil {
+		return 0
+	}
 	others = a.base + goBytes()
 	tellOthers(others)
 	return others
@@ -106,7 +109,6 @@ func (e *Engine) watchMemory(ctx context.Context) (stop func()) {
 	if e.account == nil || cancel == nil {
 		return func() {}
 	}
-	e.account.refresh()
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {

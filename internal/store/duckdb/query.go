@@ -163,6 +163,7 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 		r.done = func() error { return errors.Join(drop(), done()) }
 		var page int64
 		r.more = func() (*sqlRows, error) {
+			e.account.refresh() // it may be long ago that the page before was read
 			from := page * pageRows
 			page++
 			return ask(fmt.Sprintf("SELECT %s FROM %s WHERE rowid >= %d AND rowid < %d ORDER BY rowid", p.asText(), resultTable, from, from+pageRows))
@@ -199,6 +200,7 @@ const (
 
 // limits gives the context that a query runs in. fail says why it ended when it was its limits.
 func (e *Engine) limits(ctx context.Context) (_ context.Context, done func() error, fail func(error) error) {
+	e.account.refresh()
 	ctx, cancel := context.WithCancelCause(ctx)
 	var timer *time.Timer
 	if e.opts.Timeout > 0 {
