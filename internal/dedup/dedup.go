@@ -68,14 +68,17 @@ func KeyOf(e *event.Event) Key {
 	if id == "" {
 		return hashed(e.Raw)
 	}
-	var k Key
-	if hi, lo, ok := event.ParseGUID(id); ok {
-		k = spread(hi, lo)
-	} else {
-		k = hashed([]byte(id))
-	}
+	k := KeyOfID(id)
 	k.essence = essence(e.Name(), e.Source(), e.Time)
 	return k
+}
+
+// KeyOfID returns a key by which [IDs.Find] tells whether there is an event with an eventID: its answer is not First.
+func KeyOfID(id string) Key {
+	if hi, lo, ok := event.ParseGUID(id); ok {
+		return spread(hi, lo)
+	}
+	return hashed([]byte(id))
 }
 
 // essence hashes what must be the same in two records of one event.

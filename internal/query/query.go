@@ -52,22 +52,33 @@ type Options struct {
 	Wait       time.Duration
 	// TableName is another name for cloudtrail_logs in SQL.
 	TableName string
-	Log       *slog.Logger // nothing is logged when nil
+	// RenewAfter is after how many new files the engine behind is replaced, 1000 when 0: it keeps about 150 KB of each file
+	// that it has ever read, hot ones that went within minutes too. It is a matter of 50 ms.
+	RenewAfter int
+	Log        *slog.Logger // nothing is logged when nil
 }
 
 // Engine answers questions over a store. It is safe for concurrent use; Close ends it.
 type Engine struct {
 	opts    Options
-	duck    *duckdb.Engine
 	slots   chan struct{}
 	waiting atomic.Int64
 	asked   atomic.Int64
 	refused atomic.Int64
+	renewed atomic.Int64
 	timeout atomic.Int64 // nanoseconds
 	maxRows atomic.Int64
 
-	mu    sync.Mutex // guards known
+	mu    sync.Mutex // guards what follows
 	known map[string]segment.Known
+	duck  *engine
+	files int // new ones since duck was opened
+}
+
+// engine is a [duckdb.Engine] and those who use it.
+type engine struct {
+	*duckdb.Engine
+	uses int // guarded by Engine.mu; the last one closes
 }
 
 // Open starts an engine.
@@ -78,21 +89,77 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	opts.MaxRows = cmp.Or(opts.MaxRows, 100_000)
 	opts.Concurrent = cmp.Or(opts.Concurrent, 4)
 	opts.Wait = cmp.Or(opts.Wait, 5*time.Second)
+	opts.RenewAfter = cmp.Or(opts.RenewAfter, 1000)
 	opts.Log = cmp.Or(opts.Log, slog.New(slog.DiscardHandler))
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open the query engine: %w", err)
 	}
-	duck, err := duckdb.Open(ctx, duckdb.Options{
-		Dirs: []string{filepath.Join(dir, "data"), filepath.Join(dir, "hot")}, TableName: opts.TableName,
-		Threads: opts.Threads, Memory: opts.Memory, TempDir: opts.TempDir, TempBytes: opts.TempBytes,
+	opts.Dir = dir
+	e := &Engine{opts: opts, slots: make(chan struct{}, opts.Concurrent), known: map[string]segment.Known{}}
+	e.Configure(opts.Timeout, opts.MaxRows)
+	if e.duck, err = e.open(ctx); err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+func (e *Engine) open(ctx context.Context) (*engine, error) {
+	d, err := duckdb.Open(ctx, duckdb.Options{
+		Dirs: []string{filepath.Join(e.opts.Dir, "data"), filepath.Join(e.opts.Dir, "hot")}, TableName: e.opts.TableName,
+		Threads: e.opts.Threads, Memory: e.opts.Memory, TempDir: e.opts.TempDir, TempBytes: e.opts.TempBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{opts: opts, duck: duck, slots: make(chan struct{}, opts.Concurrent), known: map[string]segment.Known{}}
-	e.Configure(opts.Timeout, opts.MaxRows)
-	return e, nil
+	return &engine{d, 1}, nil // Engine.duck
+}
+
+// use gives an engine until leave is called.
+func (e *Engine) use() (d *engine, leave func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	d = e.duck
+	d.uses++
+	return d, func() { e.leave(d) }
+}
+
+func (e *Engine) leave(d *engine) {
+	e.mu.Lock()
+	d.uses--
+	last := d.uses == 0
+	e.mu.Unlock()
+	if !last {
+		return
+	}
+	if err := d.Close(); err != nil {
+		e.opts.Log.Error("an engine of questions could not be closed", "error", err)
+	}
+}
+
+// renew replaces an engine that has seen many files.
+func (e *Engine) renew(ctx context.Context) {
+	e.mu.Lock()
+	due := e.files >= e.opts.RenewAfter
+	if due {
+		e.files = 0 // one renews
+	}
+	e.mu.Unlock()
+	if !due {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	d, err := e.open(ctx)
+	if err != nil {
+		e.opts.Log.Error("another engine for questions could not be opened; the one before goes on", "error", err)
+		return
+	}
+	e.mu.Lock()
+	old := e.duck
+	e.duck = d
+	e.mu.Unlock()
+	e.renewed.Add(1)
+	e.leave(old)
 }
 
 // Configure changes how long a question may take and how many rows SQL gives, from the next question on.
@@ -110,16 +177,19 @@ type Stats struct {
 	Refused int64 // of them, by a [BusyError]
 	Running int
 	Waiting int
+	Renewed int64 // engines, see Options.RenewAfter
 }
 
 // Stats gives figures for metrics.
 func (e *Engine) Stats() Stats {
-	return Stats{Asked: e.asked.Load(), Refused: e.refused.Load(), Running: len(e.slots), Waiting: int(e.waiting.Load())}
+	return Stats{Asked: e.asked.Load(), Refused: e.refused.Load(), Running: len(e.slots), Waiting: int(e.waiting.Load()), Renewed: e.renewed.Load()}
 }
 
 // asking is a question that is being answered. It has a place, and a lease of what the store is.
 type asking struct {
 	e       *Engine
+	duck    *engine
+	plan    *store.Plan
 	query   *search.Query
 	filter  Filter
 	sets    []set
@@ -153,7 +223,9 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, _ *askin
 		cancel()
 		return nil, nil, err
 	}
-	a := &asking{e: e, query: q, filter: f, done: sync.OnceFunc(func() { leave(); cancel() })}
+	e.renew(ctx)
+	duck, unuse := e.use()
+	a := &asking{e: e, duck: duck, query: q, filter: f, done: sync.OnceFunc(func() { unuse(); leave(); cancel() })}
 	defer func() {
 		if err != nil {
 			a.done()
@@ -163,7 +235,7 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, _ *askin
 	if err != nil {
 		return nil, nil, ended(ctx, err)
 	}
-	a.done = sync.OnceFunc(func() { plan.Release(); leave(); cancel() })
+	a.plan, a.done = plan, sync.OnceFunc(func() { plan.Release(); unuse(); leave(); cancel() })
 	a.damaged = slices.Clone(plan.Damaged)
 	if err := a.divide(ctx, plan.Files); err != nil {
 		return nil, nil, ended(ctx, err)
@@ -221,6 +293,7 @@ func (a *asking) divide(ctx context.Context, files []table.File) error {
 			missing = append(missing, i)
 		}
 	}
+	a.e.files += len(missing)
 	a.e.mu.Unlock()
 	for _, i := range missing {
 		group.Go(func() error {
@@ -302,6 +375,20 @@ func (a *asking) drop(d *duckdb.FileError) bool {
 	return false
 }
 
+// only leaves the files that may have an event.
+func (a *asking) only(ctx context.Context, id string) error {
+	has, err := a.plan.WithEvent(ctx, id)
+	if err != nil {
+		return err
+	}
+	for i := range a.sets {
+		a.sets[i].files = slices.DeleteFunc(a.sets[i].files, func(f table.File) bool {
+			return !slices.ContainsFunc(has, func(h table.File) bool { return h.Path == f.Path })
+		})
+	}
+	return nil
+}
+
 // files are those of all sets, newest first.
 func (a *asking) files() (files []table.File) {
 	for _, s := range a.sets {
@@ -325,7 +412,7 @@ func (a *asking) each(ctx context.Context, sql string, scope *duckdb.Scope, fn f
 	if len(scope.Files) == 0 {
 		return nil
 	}
-	rows, err := a.e.duck.Query(ctx, sql, duckdb.QueryOptions{Scope: scope, Own: true})
+	rows, err := a.duck.Query(ctx, sql, duckdb.QueryOptions{Scope: scope, Own: true})
 	if err != nil {
 		return err
 	}

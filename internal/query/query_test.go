@@ -526,3 +526,37 @@ func TestRefusedQuestions(t *testing.T) {
 		t.Errorf("afterwards: %+v", s)
 	}
 }
+
+// TestRenewal: engines are replaced as files come, under questions that are being answered.
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	a := newAsked(t, query.Options{RenewAfter: 2})
+	record := func(n int) string {
+		return fmt.Sprintf(`{"eventVersion":"1.08","eventTime":"2026-01-%02dT00:00:00Z","eventSource":"s3.amazonaws.com","eventName":"E%d","eventID":"id %d"}`, n+1, n, n)
+	}
+	a.ingest(t, writeLog(t, "log.json", record(0)))
+	rows, err := a.SQL(t.Context(), query.SQL{Query: "SELECT eventName FROM events"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := 1; n < 9; n++ {
+		a.ingest(t, writeLog(t, "log.json", record(n)))
+		for id := range n + 1 {
+			if e, damaged, err := a.Event(t.Context(), fmt.Sprint("id ", id)); err != nil || len(damaged) > 0 || e.Name != fmt.Sprint("E", id) {
+				t.Fatalf("event %d of %d: %q %v %v", id, n+1, e.Name, damaged, err)
+			}
+		}
+		if _, _, err := a.Event(t.Context(), "id 9"); !errors.Is(err, query.ErrNotFound) {
+			t.Fatalf("an event that is not there: %v", err)
+		}
+	}
+	if values, ok, err := rows.Next(); err != nil || !ok || values[0].Text != "E0" {
+		t.Errorf("an answer that was begun before: %v %v %v", values, ok, err)
+	}
+	if err := rows.Close(); err != nil {
+		t.Error(err)
+	}
+	if n := a.Stats().Renewed; n < 3 {
+		t.Errorf("%d engines were replaced", n)
+	}
+}

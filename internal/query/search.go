@@ -448,6 +448,9 @@ func (e *Engine) Event(ctx context.Context, id string) (_ Event, damaged []store
 		return Event{}, nil, err
 	}
 	defer a.done()
+	if err := a.only(ctx, id); err != nil {
+		return Event{}, nil, ended(ctx, err)
+	}
 	var found *Event
 	sql := fmt.Sprintf("SELECT %s FROM %s WHERE eventID = %s %s LIMIT 1", rowSQL, duckdb.Segments, quote(id), orderSQL(Newest))
 	err = a.whole(ctx, func() error {

@@ -62,7 +62,7 @@ func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
 	var rows *duckdb.Rows
 	if err := a.whole(ctx, func() error {
 		opts.Scope, opts.Limit = a.scope(a.files()), q.Limit+1
-		rows, err = e.duck.Query(ctx, q.Query, opts)
+		rows, err = a.duck.Query(ctx, q.Query, opts)
 		return err
 	}); err != nil {
 		return nil, invalid(err)

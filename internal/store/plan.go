@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"spoor/internal/dedup"
 	"spoor/internal/store/segment"
 	"spoor/internal/store/table"
 )
@@ -26,11 +27,36 @@ type Plan struct {
 	// plan must say so: the answer may miss their events.
 	Damaged []Damage
 
+	dir     string
 	release func()
 }
 
 // Release says that the files are not read any more. It may be called more than once.
 func (p *Plan) Release() { p.release() }
+
+// WithEvent gives the files that may have an event with an eventID, which is not empty, by the ids beside them. Files whose
+// ids cannot be read are among them.
+func (p *Plan) WithEvent(ctx context.Context, id string) (files []table.File, _ error) {
+	k := dedup.KeyOfID(id)
+	for _, f := range p.Files {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		ids, err := dedup.OpenIDs(idsPath(p.dir, f.Name))
+		if err != nil {
+			files = append(files, f)
+			continue
+		}
+		has := ids.Find(k) != dedup.First || int64(ids.Len()) != f.Rows
+		if err := ids.Close(); err != nil {
+			return nil, fmt.Errorf("look for an event: %w", err)
+		}
+		if has {
+			files = append(files, f)
+		}
+	}
+	return files, nil
+}
 
 // Plan gives the files that may have events of the filter. Each is looked at: its length and its end. Release it.
 func (s *Store) Plan(ctx context.Context, f Filter) (_ *Plan, err error) {
@@ -48,7 +74,7 @@ func (s *Store) Plan(ctx context.Context, f Filter) (_ *Plan, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("plan a query: %w", err)
 	}
-	out := &Plan{Plan: p, Damaged: nonNil(hot.damage), release: release}
+	out := &Plan{Plan: p, Damaged: nonNil(hot.damage), dir: s.dir, release: release}
 	p.Files = append(p.Files, hot.tables(s.dir, tf)...)
 	byTime(p.Files)
 	good := make([]table.File, 0, len(p.Files))
