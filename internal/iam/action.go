@@ -15,7 +15,6 @@ const (
 	GetHistogram Action = "GetHistogram"
 	GetTop       Action = "GetTop"
 	RunQuery     Action = "RunQuery"
-	ExportEvents Action = "ExportEvents"
 	ReadCatalog  Action = "ReadCatalog"
 
 	GetStatus       Action = "GetStatus"
@@ -99,7 +98,6 @@ var actions = []ActionInfo{
 	{GetHistogram, GroupReadEvents, TypeServer, false, "events over time"},
 	{GetTop, GroupReadEvents, TypeServer, false, "the most frequent values of a field"},
 	{RunQuery, GroupReadEvents, TypeServer, false, "SQL over events, in a sandbox"},
-	{ExportEvents, GroupReadEvents, TypeServer, false, "records as they came, in bulk"},
 	{ReadCatalog, GroupReadEvents, TypeServer, false, "the Iceberg catalogue, and with it the files of the table"},
 
 	{GetStatus, GroupReadOperations, TypeServer, false, "health in detail: lag, queues, disk"},

@@ -83,7 +83,6 @@ TailEvents          x x x x - -
 GetHistogram        x x x x - -
 GetTop              x x x x - -
 RunQuery            x x x x - -
-ExportEvents        x x x x - -
 ReadCatalog         x x x x - -
 GetStatus           x x x x - -
 GetMetrics          x x x x - -
