@@ -239,20 +239,7 @@ func (s *stand) verify(data string, want int64) {
 func (s *stand) write() error {
 	n := s.dropped
 	s.dropped++
-	s.book.Offer(dropStream, n)
-	text, err := s.feed.File(dropStream, n, time.Now())
-	if err != nil {
-		return err
-	}
-	name := filepath.Join(s.drop, fmt.Sprintf("file-%06d.json.gz", n))
-	if err := os.WriteFile(name+".part", text, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".part", name); err != nil {
-		return err
-	}
-	s.book.Ack(dropStream, n) // the file is there, so its records must be
-	return nil
+	return rig.Drop(s.feed, s.book, dropStream, n, s.drop)
 }
 
 // expected says whether an error is one of a service that is being tormented: it is gone, it starts, or it has no room.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -116,6 +118,25 @@ func (f *Feed) File(stream uint8, batch uint64, at time.Time) ([]byte, error) {
 		return nil, fmt.Errorf("make a log file: %w", err)
 	}
 	return out.Bytes(), nil
+}
+
+// Drop puts a batch as a log file where a folder source finds it. It appears whole, and from then on its records must be
+// in the answer: book has them as acknowledged.
+func Drop(f *Feed, book *Book, stream uint8, batch uint64, dir string) error {
+	book.Offer(stream, batch)
+	text, err := f.File(stream, batch, time.Now())
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(dir, fmt.Sprintf("file-%06d.json.gz", batch))
+	if err := os.WriteFile(name+".part", text, 0o600); err != nil {
+		return fmt.Errorf("drop a log file: %w", err)
+	}
+	if err := os.Rename(name+".part", name); err != nil {
+		return fmt.Errorf("drop a log file: %w", err)
+	}
+	book.Ack(stream, batch)
+	return nil
 }
 
 // ID is the id of a record of a batch.

@@ -222,21 +222,7 @@ func (s *soak) mixed(ctx context.Context, srv *rig.Server, all *sync.WaitGroup) 
 	every(time.Second, &tails, tail(nil))
 	every(time.Second, &tails, tail(url.Values{"term": {"errorCode=AccessDenied"}}))
 	every(time.Second, &s.dropped, func(n int) error {
-		batch := uint64(n)
-		s.book.Offer(dropStream, batch)
-		text, err := s.feed.File(dropStream, batch, time.Now())
-		if err != nil {
-			return err
-		}
-		name := filepath.Join(s.drop, fmt.Sprintf("file-%06d.json.gz", n))
-		if err := os.WriteFile(name+".part", text, 0o600); err != nil {
-			return err
-		}
-		if err := os.Rename(name+".part", name); err != nil {
-			return err
-		}
-		s.book.Ack(dropStream, batch)
-		return nil
+		return rig.Drop(s.feed, s.book, dropStream, uint64(n), s.drop)
 	})
 }
 
