@@ -52,7 +52,7 @@ type Options struct {
 	Wait       time.Duration
 	// TableName is another name for cloudtrail_logs in SQL.
 	TableName string
-	// RenewAfter is after how many new files the engine behind is replaced, 1000 when 0: it keeps about 150 KB of each file
+	// RenewAfter is after how many new files the engine behind is replaced, 250 when 0: it keeps about 150 KB of each file
 	// that it has ever read, hot ones that went within minutes too. It is a matter of 50 ms.
 	RenewAfter int
 	Log        *slog.Logger // nothing is logged when nil
@@ -89,7 +89,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	opts.MaxRows = cmp.Or(opts.MaxRows, 100_000)
 	opts.Concurrent = cmp.Or(opts.Concurrent, 4)
 	opts.Wait = cmp.Or(opts.Wait, 5*time.Second)
-	opts.RenewAfter = cmp.Or(opts.RenewAfter, 1000)
+	opts.RenewAfter = cmp.Or(opts.RenewAfter, 250)
 	opts.Log = cmp.Or(opts.Log, slog.New(slog.DiscardHandler))
 	dir, err := filepath.Abs(opts.Dir)
 	if err != nil {
