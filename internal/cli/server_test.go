@@ -334,9 +334,9 @@ func TestTailServer(t *testing.T) {
 	}
 	answers := map[string]string{
 		"GET /events?limit=2&order=newest&term=x": page("c", "e2", "e1"),
-		"GET /tail?term=x":                        "tail id: p0\n\n" + events("e2", "e3") + "event: missing\ndata: {\"dropped\":7}\n\n" + events("e4"),
-		"GET /tail?term=gap":                      "tail id: p0\n\nevent: missing\nid: p1\ndata: {\"gap\":\"too old\\u001b\"}\n\n" + events("e4"),
-		"GET /tail?term=no":                       "403 you may not",
+		"GET /tail?after=searchable&term=x":       "tail id: p0\n\n" + events("e2", "e3") + "event: missing\ndata: {\"dropped\":7}\n\n" + events("e4"),
+		"GET /tail?after=searchable&term=gap":     "tail id: p0\n\nevent: missing\nid: p1\ndata: {\"gap\":\"too old\\u001b\"}\n\n" + events("e4"),
+		"GET /tail?after=searchable&term=no":      "403 you may not",
 	}
 	flags, _ := service(t, answers)
 	spoorAt(t, flags, "tail", "x", "-n", "2").wants(t, ExitClean, "e1  << low: IAM user created\n", "e2  <<")
