@@ -37,6 +37,7 @@ build:
 ## test: format, vet, staticcheck, and every test under the race detector
 test: lint chdb moto pyiceberg awscli
 	go test -race -timeout 30m ./...
+	go test -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
 
 ## lint: what must hold before tests are worth running
 lint:

@@ -248,6 +248,7 @@ func TestCancel(t *testing.T) {
 
 func TestMemory(t *testing.T) {
 	t.Parallel()
+	unraced(t)
 	temp := t.TempDir()
 	e := open(t, Options{Memory: 64 << 20, TempDir: temp, TempBytes: 32 << 20, Threads: 1})
 	for _, q := range []string{
@@ -271,8 +272,17 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// unraced skips tests of what is watched when the race detector is there; make test runs them without it, too.
+func unraced(t *testing.T) {
+	t.Helper()
+	if raced {
+		t.Skip("memory is not watched under the race detector, which takes a multiple of what Go takes")
+	}
+}
+
 // TestGrowth tries to make the process grow in ways that the engine does not count.
 func TestGrowth(t *testing.T) {
+	unraced(t)
 	base, ok := taken()
 	if !ok {
 		t.Skip("the memory of the process cannot be read here")
@@ -320,6 +330,7 @@ func TestGrowth(t *testing.T) {
 
 // TestOthers grows other parts of the process by more than the engine may take: queries must not notice.
 func TestOthers(t *testing.T) {
+	unraced(t)
 	if _, ok := taken(); !ok {
 		t.Skip("the memory of the process is not watched here")
 	}
