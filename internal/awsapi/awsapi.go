@@ -306,7 +306,7 @@ func (x *exchange) authenticate() *Error {
 	}, Skew: x.e.o.Skew}); err != nil {
 		return refusal(err)
 	}
-	key, err := x.e.o.Credentials.Lookup(ctx, sig.AccessKey)
+	key, err := x.e.o.Credentials.Lookup(ctx, sig.AccessKey, sig.Token)
 	switch {
 	case errors.Is(err, ErrUnknownKey):
 		return Errorf(UnrecognizedClient, invalidToken)
@@ -343,6 +343,9 @@ func (x *exchange) authenticate() *Error {
 	x.proven = true
 	x.call.Region = sig.Region
 	x.call.Principal = key.Principal
+	if account := key.Principal.Identity.AccountID; account != "" {
+		x.call.Account = account
+	}
 	x.call.Principal.Identity.AccessKeyID = sig.AccessKey
 	return nil
 }
@@ -560,7 +563,7 @@ var (
 // record makes the call durable. refused is what the caller will be told, nil for a result.
 func (x *exchange) record(refused *told) error {
 	c := recorder.Call{
-		RequestID: x.call.RequestID, Time: x.call.Time, Name: "UnknownOperation", Region: x.call.Region,
+		RequestID: x.call.RequestID, Time: x.call.Time, Name: "UnknownOperation", Region: x.call.Region, Recipient: x.call.Account,
 		Identity: x.call.Principal.Identity, Address: x.call.Address, UserAgent: x.call.UserAgent,
 		Additional: x.call.additional, Resources: x.call.resources, TLS: x.r.TLS, Host: x.r.Host,
 	}

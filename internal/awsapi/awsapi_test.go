@@ -57,7 +57,7 @@ var ana = recorder.Identity{Type: "IAMUser", PrincipalID: "AIDAEXAMPLEID", ARN: 
 // keys is a Credentials.
 type keys map[string]awsapi.Credential
 
-func (k keys) Lookup(_ context.Context, id string) (awsapi.Credential, error) {
+func (k keys) Lookup(_ context.Context, id, _ string) (awsapi.Credential, error) {
 	switch c, ok := k[id]; {
 	case id == "AKIABROKENBROKENBROK":
 		return c, errors.New("the store of keys is broken")
@@ -255,7 +255,7 @@ func (r *rig) services() []*awsapi.Service {
 		return &snsmodel.PublishResponse{MessageId: &id}, nil
 	})
 
-	who := stsservice.New()
+	who := stsservice.New(stsservice.Options{})
 	awsapi.Handle(who, "AssumeRole", func(_ context.Context, _ *awsapi.Call, in *stsmodel.AssumeRoleRequest) (*stsmodel.AssumeRoleResponse, error) {
 		if *in.RoleArn == "arn:aws:iam::111122223333:role/TooMuch" {
 			return nil, awsapi.Errorf("PackedPolicyTooLargeException", "Packed <size>")
@@ -268,7 +268,7 @@ func (r *rig) services() []*awsapi.Service {
 		return &stsmodel.AssumeRoleWithWebIdentityResponse{Provider: in.ProviderId}, nil
 	})
 	all := []*awsapi.Service{who, trail, data, metrics, topics}
-	for _, s := range services.All() {
+	for _, s := range services.All(services.Parts{}) {
 		known := false
 		for _, mine := range all {
 			known = known || mine.Model() == s.Model()

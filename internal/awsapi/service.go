@@ -30,9 +30,10 @@ type Credential struct {
 // ErrUnknownKey is returned by [Credentials] for a key that is not there, or does not count any more.
 var ErrUnknownKey = errors.New("unknown access key")
 
-// Credentials finds keys. What it returns counts for one call: a key that was revoked is refused from then on.
+// Credentials finds keys. What it returns counts for one call: a key that was revoked is refused from then on. The session
+// token is as the caller sent it, empty for none.
 type Credentials interface {
-	Lookup(ctx context.Context, accessKeyID string) (Credential, error)
+	Lookup(ctx context.Context, accessKeyID, sessionToken string) (Credential, error)
 }
 
 // Access is what a principal wants to do.
@@ -65,7 +66,7 @@ type Call struct {
 	RequestID string
 	Time      time.Time
 	Region    string // of the signature's scope
-	Account   string // of the endpoint
+	Account   string // of the principal; of the endpoint before that is known
 	Partition string
 	AccessKey string
 	Principal Principal

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"spoor/internal/awsapi"
+	cloudtrailapi "spoor/internal/awsapi/cloudtrail"
+	cloudtraildataapi "spoor/internal/awsapi/cloudtraildata"
 	"spoor/internal/awsapi/model"
 	"spoor/internal/awsapi/model/cloudtrail"
 	"spoor/internal/awsapi/model/cloudtraildata"
@@ -15,6 +17,7 @@ import (
 	"spoor/internal/awsapi/model/organizations"
 	"spoor/internal/awsapi/model/sns"
 	stsmodel "spoor/internal/awsapi/model/sts"
+	organizationsapi "spoor/internal/awsapi/organizations"
 	"spoor/internal/awsapi/sts"
 )
 
@@ -23,10 +26,18 @@ func Models() []*model.Service {
 	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
 }
 
+// Parts are what the services stand on.
+type Parts struct {
+	CloudTrail     cloudtrailapi.Options
+	CloudTrailData cloudtraildataapi.Options
+	Organizations  organizationsapi.Options
+	STS            sts.Options
+}
+
 // All makes the services of the endpoint. A model of which nothing is served is there too, so that its calls are recognised,
 // refused by name and recorded.
-func All() []*awsapi.Service {
-	served := []*awsapi.Service{sts.New()}
+func All(p Parts) []*awsapi.Service {
+	served := []*awsapi.Service{cloudtrailapi.New(p.CloudTrail), cloudtraildataapi.New(p.CloudTrailData), organizationsapi.New(p.Organizations), sts.New(p.STS)}
 	has := map[string]bool{}
 	for _, s := range served {
 		has[s.Model().Name] = true
@@ -45,7 +56,7 @@ var protocols = map[model.Protocol]string{model.JSON: "awsJson", model.Query: "q
 // Coverage is the page of docs/api-coverage.md: every operation of every model, and whether it is served.
 func Coverage() string {
 	served := map[string]*awsapi.Service{}
-	for _, s := range All() {
+	for _, s := range All(Parts{}) {
 		served[s.Model().Name] = s
 	}
 	var table, lists strings.Builder

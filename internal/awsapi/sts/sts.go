@@ -6,8 +6,11 @@ import (
 	"spoor/internal/awsapi/model/sts"
 )
 
+// Options are the parts behind the operations.
+type Options struct{}
+
 // New makes the service.
-func New() *awsapi.Service {
+func New(Options) *awsapi.Service {
 	s := awsapi.NewService(&sts.Service, awsapi.ServiceOptions{Global: true})
 	awsapi.Handle(s, "GetCallerIdentity", getCallerIdentity, awsapi.AnyPrincipal())
 	return s
