@@ -874,7 +874,7 @@ func TestSlots(t *testing.T) {
 		<-leave
 		return nil, nil
 	})
-	r := newRig(t, func(o *awsapi.Options) { o.Services, o.InFlight = []*awsapi.Service{slow, stsservice.New()}, 1 })
+	r := newRig(t, func(o *awsapi.Options) { o.Services, o.InFlight = []*awsapi.Service{slow, stsservice.New(stsservice.Options{})}, 1 })
 	list := func() *http.Request {
 		return r.sign(t, protocols[0].request(r.url, "ListTrails", "{}"), "{}", "cloudtrail")
 	}
@@ -989,7 +989,7 @@ func TestNew(t *testing.T) {
 		"an authorizer":     func(o *awsapi.Options) { o.Authorizer = nil },
 		"a recorder":        func(o *awsapi.Options) { o.Recorder = nil },
 		"an account":        func(o *awsapi.Options) { o.Account = "" },
-		"there twice":       func(o *awsapi.Options) { o.Services = []*awsapi.Service{stsservice.New(), stsservice.New()} },
+		"there twice":       func(o *awsapi.Options) { o.Services = []*awsapi.Service{stsservice.New(stsservice.Options{}), stsservice.New(stsservice.Options{})} },
 		"no operation": func(o *awsapi.Options) {
 			o.Services = []*awsapi.Service{service(&stsmodel.Service, func(s *awsapi.Service) { awsapi.Handle(s, "NoSuch", none) })}
 		},
@@ -997,7 +997,7 @@ func TestNew(t *testing.T) {
 			o.Services = []*awsapi.Service{service(&stsmodel.Service, func(s *awsapi.Service) { awsapi.Handle(s, "AssumeRole", none) })}
 		},
 		"served twice": func(o *awsapi.Options) {
-			s := stsservice.New()
+			s := stsservice.New(stsservice.Options{})
 			awsapi.Handle(s, "GetCallerIdentity", none)
 			o.Services = []*awsapi.Service{s}
 		},
