@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-//go:generate go run ./gen -models ../../../../shared/spec/models -out .
+//go:generate go run ./gen -out . ../../../../shared/spec/models gen/models
 
 // Kind is what a shape is.
 type Kind uint8

@@ -8,10 +8,12 @@ import (
 	"spoor/internal/awsapi"
 	cloudtrailapi "spoor/internal/awsapi/cloudtrail"
 	cloudtraildataapi "spoor/internal/awsapi/cloudtraildata"
+	iamapi "spoor/internal/awsapi/iam"
 	"spoor/internal/awsapi/model"
 	"spoor/internal/awsapi/model/cloudtrail"
 	"spoor/internal/awsapi/model/cloudtraildata"
 	"spoor/internal/awsapi/model/events"
+	"spoor/internal/awsapi/model/iam"
 	"spoor/internal/awsapi/model/logs"
 	"spoor/internal/awsapi/model/monitoring"
 	"spoor/internal/awsapi/model/organizations"
@@ -23,13 +25,14 @@ import (
 
 // Models are all models there are.
 func Models() []*model.Service {
-	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
+	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &iam.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
 }
 
 // Parts are what the services stand on.
 type Parts struct {
 	CloudTrail     cloudtrailapi.Options
 	CloudTrailData cloudtraildataapi.Options
+	IAM            iamapi.Options
 	Organizations  organizationsapi.Options
 	STS            sts.Options
 }
@@ -37,7 +40,7 @@ type Parts struct {
 // All makes the services of the endpoint. A model of which nothing is served is there too, so that its calls are recognised,
 // refused by name and recorded.
 func All(p Parts) []*awsapi.Service {
-	served := []*awsapi.Service{cloudtrailapi.New(p.CloudTrail), cloudtraildataapi.New(p.CloudTrailData), organizationsapi.New(p.Organizations), sts.New(p.STS)}
+	served := []*awsapi.Service{cloudtrailapi.New(p.CloudTrail), cloudtraildataapi.New(p.CloudTrailData), iamapi.New(p.IAM), organizationsapi.New(p.Organizations), sts.New(p.STS)}
 	has := map[string]bool{}
 	for _, s := range served {
 		has[s.Model().Name] = true

@@ -4,10 +4,14 @@ package sts
 import (
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/model/sts"
+	"spoor/internal/iam"
 )
 
-// Options are the parts behind the operations.
-type Options struct{}
+// Options are the parts behind the operations. GetCallerIdentity needs none.
+type Options struct {
+	Access *iam.Service
+	Caller func(*awsapi.Call) (iam.Caller, error) // who makes a call
+}
 
 // New makes the service.
 func New(Options) *awsapi.Service {

@@ -14,11 +14,17 @@ import (
 // TestGenerated holds the committed code equal to what the models give.
 func TestGenerated(t *testing.T) {
 	t.Parallel()
-	files, err := generate(filepath.Join(sourcetest.Shared(t), "spec", "models"))
+	t.Run("own", func(t *testing.T) { equal(t, "models", 1) })
+	t.Run("shared", func(t *testing.T) { equal(t, filepath.Join(sourcetest.Shared(t), "spec", "models"), 8) })
+}
+
+func equal(t *testing.T, models string, n int) {
+	t.Parallel()
+	files, err := generate(models)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 8 {
+	if len(files) != n {
 		t.Errorf("%d models", len(files))
 	}
 	for pkg, want := range files {
@@ -36,7 +42,8 @@ func TestExpression(t *testing.T) {
 	for pattern, c := range map[string]struct{ yes, no string }{
 		`[\u0020-\uD7FF\uE000-\uFFFD\uD800\uDC00-\uDBFF\uDFFF\t]*`: {"a é 😀", "\x00"},
 		`[\u0009\u000A\u0020-\u00FF\u10000-\u10FFFF]+`:             {"a\n😀", "\x00"},
-		`^(?!\s*$).+`:      {" a ", "  "},
+		`^(?!\s*$).+`: {" a ", "  "},
+		`^[a-z0-9]([a-z0-9]|-(?!-)){1,61}[a-z0-9]$`: {"a-b-c", "a--b"},
 		`[a-z]{3}`:         {"abc", "ab"},
 		`(?s).*`:           {"a\nb", ""},
 		`[\p{L}\p{Z}@\-]+`: {"é a@-", "!"},
@@ -91,5 +98,8 @@ func TestProvided(t *testing.T) {
 	}
 	if err := run(t.TempDir(), t.TempDir()); err == nil {
 		t.Error("no models are fine")
+	}
+	if err := run(t.TempDir(), "models", "models"); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("two models of one service: %v", err)
 	}
 }
