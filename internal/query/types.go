@@ -154,6 +154,8 @@ type SQL struct {
 	Accounts, Regions []string
 	// Limit is the most rows to give, Options.MaxRows when 0 or more than that.
 	Limit int64
+	// DataStores, when not nil, are the only tables that are there, and Query is in the Lake dialect.
+	DataStores []duckdb.DataStore
 }
 
 // Field is something by which events can be counted and looked for.

@@ -53,7 +53,13 @@ type Rows struct {
 	scan   []any
 	cells  []sql.NullString
 	values []Value
+
+	events, bytes int64
 }
+
+// Scanned is how many events the files that were looked at have, and how many bytes. It is known at once, and 0 where the
+// scope of the query did not tell.
+func (r *Rows) Scanned() (events, bytes int64) { return r.events, r.bytes }
 
 // Next reads a row. The values are valid until the next call; ok is false at the end.
 func (r *Rows) Next() (values []Value, ok bool, err error) {
