@@ -63,7 +63,7 @@ func (f *serverFlags) client(server string) (*client.Client, error) {
 	case err != nil:
 		return nil, err
 	case t == "":
-		return nil, usagef("%s wants a token: set SPOOR_TOKEN, or give --token-file; spoor iam token create makes one", server)
+		return nil, usagef("%s wants a token: set SPOOR_TOKEN, or give --token-file; spoor iam token create makes one where the data folder is", server)
 	}
 	o := client.Options{Server: server, Token: token, Plain: f.plain, UserAgent: "spoor/" + version}
 	if f.ca != "" {
