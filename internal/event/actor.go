@@ -20,6 +20,7 @@ const (
 	ActorFederated ActorKind = "federated" // a GetFederationToken user
 	ActorAccount   ActorKind = "account"   // another account, nothing more is known
 	ActorService   ActorKind = "service"   // an AWS service on its own behalf
+	ActorExternal  ActorKind = "external"  // somebody whom another system than AWS knows, in an event from outside
 	ActorAnonymous ActorKind = "anonymous" // an unauthenticated caller
 	ActorUnknown   ActorKind = "unknown"   // the record does not tell
 )
@@ -44,6 +45,9 @@ func (e *Event) Actor() Actor {
 }
 
 func (e *Event) actor() Actor {
+	if e.outside() {
+		return e.externalActor()
+	}
 	account := e.Text(IdentityAccountID)
 	arn := e.Text(IdentityARN)
 	name := e.Text(UserName)
@@ -357,7 +361,7 @@ const actorSlots = 1 << 13
 // Of returns the actor of e.
 func (c *ActorCache) Of(e *Event) *Actor {
 	id := e.Get(UserIdentity)
-	if id.kind != Object {
+	if id.kind != Object || e.outside() {
 		a := e.Actor()
 		return &a
 	}

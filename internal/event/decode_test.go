@@ -463,6 +463,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("2026 "+record("a")+"\nx\n"), uint16(100))
 	f.Add([]byte(`{"logEvents":[{"message":"{\"eventName\":\"x\",\"eventTime\":1}"}]}`), uint16(90))
 	f.Add([]byte("a,b\n\"{}\",2"), uint16(300))
+	f.Add([]byte(outsideRecord), uint16(500))
 	f.Fuzz(func(t *testing.T, text []byte, size uint16) {
 		serial, parallel := &collect{}, &collect{}
 		d := NewDecoder(Limits{MaxRecord: 4096})

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unsafe"
 )
 
 // Event is one CloudTrail record. See the package comment for how long it lives.
@@ -181,13 +180,15 @@ func (e *Event) read(s *scanner, start int) int {
 	if e.irregular {
 		e.repair()
 	}
+	if e.outside() {
+		e.adopt()
+	}
 	e.Time = parseTime(e.Get(EventTime))
 	return end
 }
 
 // repair finds typed fields under keys that differ in case or hold dots, as [ParsePath] describes.
 func (e *Event) repair() {
-	start := uintptr(unsafe.Pointer(unsafe.SliceData(e.Raw)))
 	paths := typedPaths()
 	for f := range Field(NumFields) {
 		if e.spans[f].bits != 0 {
@@ -195,8 +196,7 @@ func (e *Event) repair() {
 		}
 		found := false
 		walk(e.Root(), paths[f], 0, func(v Value) bool {
-			off := int(uintptr(unsafe.Pointer(unsafe.SliceData(v.raw))) - start)
-			e.spans[f] = makeSpan(off, off+len(v.raw), v.kind, v.esc)
+			e.lay(f, v)
 			return false
 		}, &found)
 	}
