@@ -1,0 +1,65 @@
+package page_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"spoor/internal/awsapi/page"
+)
+
+func self(s string) string { return s }
+
+func TestCut(t *testing.T) {
+	t.Parallel()
+	var items []string
+	for i := range 25 {
+		items = append(items, fmt.Sprintf("i%02d", i))
+	}
+	want := slices.Clone(items)
+	slices.Reverse(items)
+	for _, most := range []int{1, 7, 24, 25, 26} {
+		var got []string
+		var token *string
+		for pages := 1; ; pages++ {
+			cut, next, err := page.Cut(slices.Clone(items), self, token, most, "List", "x")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, cut...)
+			if next == nil {
+				if want := (25 + most - 1) / most; pages != want {
+					t.Errorf("%d pages of %d, want %d", pages, most, want)
+				}
+				break
+			}
+			token = next
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d: %q", most, got)
+		}
+	}
+
+	// An item that goes, and one that comes before those told, change nothing of what follows.
+	first, next, err := page.Cut([]string{"a", "b", "c", "d"}, self, nil, 2, "List")
+	if err != nil || !slices.Equal(first, []string{"a", "b"}) {
+		t.Fatalf("%q %v", first, err)
+	}
+	second, last, err := page.Cut([]string{"a", "aa", "c", "d"}, self, next, 2, "List")
+	if err != nil || !slices.Equal(second, []string{"c", "d"}) || last != nil {
+		t.Errorf("%q %v %v", second, last, err)
+	}
+	none, last, err := page.Cut([]string{"a"}, self, next, 2, "List")
+	if err != nil || len(none) != 0 || last != nil {
+		t.Errorf("%q %v %v", none, last, err)
+	}
+	for _, bad := range []string{"", "x", "AAAA", *next + "=", " " + *next, "AAAAAAAAAAAA"} {
+		if _, _, err := page.Cut([]string{"a"}, self, &bad, 2, "List"); !errors.Is(err, page.ErrToken) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if _, _, err := page.Cut([]string{"a"}, self, next, 2, "List", "of another"); !errors.Is(err, page.ErrToken) {
+		t.Errorf("the token of another list: %v", err)
+	}
+}
