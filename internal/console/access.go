@@ -89,7 +89,7 @@ func (c *Console) registerAccess() {
 			}
 			w.Token = t
 			for _, a := range iam.Actions() {
-				if c.o.Access.Authorize(ctx, cl.caller, a.Action, iam.Resource{}).Allowed {
+				if !a.Action.AWS() && c.o.Access.Authorize(ctx, cl.caller, a.Action, iam.Resource{}).Allowed {
 					w.Actions = append(w.Actions, a.Action)
 				}
 			}

@@ -312,8 +312,10 @@ func TestDescription(t *testing.T) {
 		}
 	}
 	have := slices.Collect(maps.Values(described))
+	without := []iam.Action{iam.ListAccessKeys, iam.CreateAccessKey, iam.UpdateAccessKey, iam.DeleteAccessKey,
+		iam.ListRoles, iam.GetRole, iam.CreateRole, iam.UpdateRole, iam.DeleteRole, iam.RevokeRoleSessions}
 	for _, a := range iam.Actions() {
-		if !slices.Contains(have, a.Action) {
+		if !a.Action.AWS() && !slices.Contains(have, a.Action) && !slices.Contains(without, a.Action) {
 			t.Errorf("no route does %s", a.Action)
 		}
 	}

@@ -11,10 +11,12 @@ import (
 	"github.com/cedar-policy/cedar-go"
 )
 
-// Caller is a principal in a call: what [Service.Authenticate] found out. TLS is the front's to set.
+// Caller is a principal in a call: what [Service.Authenticate] or [Service.CallerOf] found out. TLS is the front's to set.
 type Caller struct {
 	Principal Principal
-	Token     string     // id of the token
+	Token     string     // id of the token, or empty
+	AccessKey string     // id of the access key, or empty
+	Session   *Session   // of a temporary access key
 	Address   netip.Addr // that the call came from; may be invalid
 	TLS       bool
 }
@@ -121,7 +123,7 @@ func (r *request) Get(uid cedar.EntityUID) (cedar.Entity, bool) {
 }
 
 // Takes says whether the action can be done to a resource of a type.
-func (a ActionInfo) Takes(t ResourceType) bool { return slices.Contains(entityTypes(a.On), string(t)) }
+func (a ActionInfo) Takes(t ResourceType) bool { return slices.Contains(a.entityTypes(), string(t)) }
 
 // Authorize decides whether a caller may do something. A caller whose credential has been revoked, or who was deleted, may
 // do nothing; the roles that count are those of now, not those of when the caller came. It asks nobody and does not block.
@@ -267,6 +269,13 @@ func (sn *snapshot) resource(r Resource) cedar.Entity {
 		return cedar.Entity{UID: entity("Token", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(owner)})}
 	case TypeSource:
 		return cedar.Entity{UID: entity("Source", r.ID), Attributes: named(r.ID)}
+	case TypeAccessKey:
+		return cedar.Entity{UID: entity("AccessKey", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String("")})}
+	case TypeAssumable:
+		return cedar.Entity{UID: entity("Assumable", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"name": cedar.String(""), "account": cedar.String("")})}
+	case TypeResource:
+		return cedar.Entity{UID: entity("Resource", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"service": cedar.String(""), "region": cedar.String(""),
+			"account": cedar.String(""), "kind": cedar.String(""), "name": cedar.String("")})}
 	}
 	return cedar.Entity{UID: entity("Server", "spoor"), Attributes: named("")}
 }

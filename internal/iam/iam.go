@@ -29,6 +29,7 @@ var (
 	ErrNewer    = errors.New("written by a newer program")
 	ErrDamaged  = errors.New("damaged")
 	ErrReadOnly = errors.New("opened for reading only")
+	ErrDenied   = errors.New("not permitted")
 )
 
 // Kind says what sort of principal it is.
@@ -38,6 +39,7 @@ type Kind string
 const (
 	KindRoot Kind = "root" // of the installation; there is one, and it cannot be deleted
 	KindUser Kind = "user"
+	KindRole Kind = "role" // a session of a role that was assumed
 )
 
 // RootName is the name of the root principal. No user has it.
@@ -70,16 +72,38 @@ func Roles() []RoleInfo {
 	}
 }
 
+// policyPrefix is what the roles are to AWS's clients: managed policies.
+const policyPrefix = "arn:aws:iam::aws:policy/Spoor"
+
+// PolicyARN is the managed policy that the role is to AWS's clients: arn:aws:iam::aws:policy/SpoorAdmin.
+func (r Role) PolicyARN() string {
+	if r == "" {
+		return ""
+	}
+	return policyPrefix + strings.ToUpper(string(r[:1])) + string(r[1:])
+}
+
+// RoleOfPolicy gives the role that is a managed policy to AWS's clients.
+func RoleOfPolicy(arn string) (Role, bool) {
+	for _, i := range Roles() {
+		if i.Role.PolicyARN() == arn {
+			return i.Role, true
+		}
+	}
+	return "", false
+}
+
 func knownRole(r Role) bool {
 	return slices.ContainsFunc(Roles(), func(i RoleInfo) bool { return i.Role == r })
 }
 
 // Principal is who acts.
 type Principal struct {
-	ID      string    `json:"id"` // never used again, also when the name is; root's is the account
+	// ID is never used again, also when the name is. Root's is the account, that of a session of a role ROLE-ID:SESSION.
+	ID      string    `json:"id"`
 	Kind    Kind      `json:"kind"`
-	Name    string    `json:"name"`
-	Account string    `json:"account"` // of the installation, 12 digits
+	Name    string    `json:"name"`    // of a session of a role ROLE/SESSION, which is no name of a user
+	Account string    `json:"account"` // of the installation, of roles their own; 12 digits
 	Roles   []Role    `json:"roles"`   // sorted; root has none and needs none
 	Created time.Time `json:"created"`
 	By      string    `json:"by"` // who made it: a principal's name, or "command line"
@@ -87,8 +111,11 @@ type Principal struct {
 
 // ARN is the principal's name as AWS writes it.
 func (p Principal) ARN() string {
-	if p.Kind == KindRoot {
+	switch p.Kind {
+	case KindRoot:
 		return "arn:aws:iam::" + p.Account + ":root"
+	case KindRole:
+		return "arn:aws:sts::" + p.Account + ":assumed-role/" + p.Name
 	}
 	return "arn:aws:iam::" + p.Account + ":user/" + p.Name
 }

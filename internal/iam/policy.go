@@ -122,19 +122,28 @@ func Schema() string {
   // Principals. A user is in its roles.
   entity Root { name: String };
   entity User in [Role] { name: String };
+  // A session of a role that was assumed, by the ARN of that role: it is in the roles of the role. The name is ROLE/SESSION.
+  entity Assumed in [Role] { name: String, role: String, account: String, session: String };
 
   // What actions are done to. The name of the server is empty.
   entity Server { name: String };
   entity Source { name: String };
   entity Token { owner: String };
+  entity AccessKey { owner: String };
+  // A role that can be assumed, by its ARN.
+  entity Assumable { name: String, account: String };
+  // Whatever else has an ARN, by that: its parts, of which kind and name are from its end: KIND/NAME.
+  entity Resource { service: String, region: String, account: String, kind: String, name: String };
 
   // What is known of a call.
   type Call = {
     address?: ipaddr, // that the call came from
     tls: Bool,
     time: datetime,
-    token: String, // the id of the token it came with
-    roles?: Set<String>, // those that a user is to have, in CreateUser and UpdateUser
+    token: String, // the id of the token it came with; empty for an access key
+    accessKey?: String, // the id of the access key it came with
+    issued?: datetime, // when that key was, of temporary ones
+    roles?: Set<String>, // those that a user or a role is to have, where they are made and changed
   };
 
   // Groups of actions.
@@ -144,22 +153,29 @@ func Schema() string {
 	}
 	b.WriteString("\n")
 	for _, a := range actions {
-		fmt.Fprintf(&b, "  // %s\n  action %s in [%s] appliesTo { principal: [Root, User], resource: [%s], context: Call };\n",
-			a.Doc, a.Action, a.Group, strings.Join(entityTypes(a.On), ", "))
+		name := string(a.Action)
+		if a.Action.AWS() {
+			name = `"` + name + `"`
+		}
+		fmt.Fprintf(&b, "  // %s\n  action %s in [%s] appliesTo { principal: [Root, User, Assumed], resource: [%s], context: Call };\n",
+			a.Doc, name, a.Group, strings.Join(a.entityTypes(), ", "))
 	}
 	b.WriteString("}\n")
 	return b.String()
 }
 
-// entityTypes are the types that a resource of an action can have. What is done to one source or user can be done to all.
-func entityTypes(on ResourceType) []string {
-	switch on {
-	case TypeUser:
+// entityTypes are the types that a resource of an action can have. What is done to one source, user or role can be done to all;
+// what AWS's clients do is done to whatever they name.
+func (a ActionInfo) entityTypes() []string {
+	switch {
+	case a.Action.AWS():
+		return []string{"Server", "User", "Root", "Assumable", "Resource"}
+	case a.On == TypeUser:
 		return []string{"User", "Root", "Server"}
-	case TypeSource:
-		return []string{"Source", "Server"}
+	case a.On == TypeSource, a.On == TypeAssumable:
+		return []string{string(a.On), "Server"}
 	}
-	return []string{string(on)}
+	return []string{string(a.On)}
 }
 
 // ParsePolicies checks policies of the operator, and adds them to those of the ready roles. Every problem of every file is

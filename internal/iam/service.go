@@ -37,6 +37,7 @@ const (
 // Options of [Open]. The zero value is useful.
 type Options struct {
 	Account  string           // of the installation, 12 digits; empty for 000000000000
+	Accounts []string         // further accounts that roles can be in: those of the organisation
 	Policies *Policies        // nil for those of the ready roles alone
 	Throttle Throttle         // of failed attempts
 	ReadOnly bool             // look only: nothing is locked or made, and what another process changes later is not seen
