@@ -43,11 +43,13 @@ import (
 
 // Defaults and bounds.
 const (
-	DefaultSkew     = 15 * time.Minute
+	DefaultSkew     = 5 * time.Minute
 	DefaultMaxBody  = 4 << 20
 	DefaultInFlight = 256
+	DefaultBodyTime = 30 * time.Second
 	maxUnsigned     = 64 << 10         // bytes of a body that needs no signature
 	recordTimeout   = 10 * time.Second // for the record of a caller who is gone
+	writeTime       = 30 * time.Second // that an answer may take
 	otherRegion     = "us-east-1"      // where clients find global services
 )
 
@@ -63,8 +65,10 @@ type Options struct {
 	Partition   string                                 // default aws
 	Skew        time.Duration                          // default [DefaultSkew]
 	MaxBody     int64                                  // bytes, default [DefaultMaxBody]
+	BodyTime    time.Duration                          // that a body may take to arrive, default [DefaultBodyTime]
 	InFlight    int                                    // calls whose bodies are held at a time, default [DefaultInFlight]; more wait
-	Address     func(*http.Request) netip.Addr         // of the caller; default that of the connection
+	Client      func(*http.Request) (netip.Addr, bool) // address of the caller, and whether it came over TLS; default those of the connection
+	Attempts    Attempts                               // bounds attempts that fail; nil for no bound
 	Log         *slog.Logger                           // default discards
 	Now         func() time.Time                       // default [time.Now]
 	NewID       func() string                          // request ids; default random UUIDs
@@ -97,11 +101,14 @@ func New(o Options) (*Endpoint, error) {
 	if o.MaxBody <= 0 {
 		o.MaxBody = DefaultMaxBody
 	}
+	if o.BodyTime <= 0 {
+		o.BodyTime = DefaultBodyTime
+	}
 	if o.InFlight <= 0 {
 		o.InFlight = DefaultInFlight
 	}
-	if o.Address == nil {
-		o.Address = peer
+	if o.Client == nil {
+		o.Client = peer
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -131,18 +138,19 @@ func New(o Options) (*Endpoint, error) {
 	return e, nil
 }
 
-func peer(r *http.Request) netip.Addr {
+func peer(r *http.Request) (netip.Addr, bool) {
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
-		return netip.Addr{}
+		return netip.Addr{}, r.TLS != nil
 	}
-	return ap.Addr()
+	return ap.Addr(), r.TLS != nil
 }
 
 // exchange is a call on its way through the endpoint.
 type exchange struct {
 	e           *Endpoint
 	r           *http.Request
+	ctl         *http.ResponseController
 	protocol    model.Protocol
 	contentType string // of the answer
 	service     *Service
@@ -162,8 +170,11 @@ type exchange struct {
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{e: e, r: r, call: &Call{
 		RequestID: e.o.NewID(), Time: e.o.Now(), Region: e.o.Region, Account: e.o.Account, Partition: e.o.Partition,
-		Address: e.o.Address(r), UserAgent: r.UserAgent(), Principal: Principal{Identity: recorder.Anonymous()},
+		UserAgent: r.UserAgent(), Principal: Principal{Identity: recorder.Anonymous()},
 	}}
+	x.call.Address, x.call.TLS = e.o.Client(r)
+	x.ctl = http.NewResponseController(w)
+	x.hurry()
 	refused := x.prepare()
 	if refused == nil {
 		refused = x.serve()
@@ -179,6 +190,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if x.holds {
 		<-e.slots
 	}
+	_ = x.ctl.SetWriteDeadline(time.Now().Add(writeTime))
 	if answer == nil {
 		if err := x.answer(w, x.out); err != nil {
 			answer = x.told(&Error{Code: InternalFailure, Message: internalMessage, cause: err})
@@ -227,6 +239,9 @@ func (x *exchange) prepare() *Error {
 	}
 	x.sig = sig
 	x.call.AccessKey = sig.AccessKey
+	if sig.Presigned { // as S3 records it: such a request can be sent again by whoever has the URL
+		x.call.Annotate("AuthenticationMethod", "QueryString")
+	}
 	if x.service == nil { // the query protocol does not name it but in the scope
 		if x.service = x.e.names[sig.Service]; x.service == nil || !x.service.model.Speaks(model.Query) {
 			x.service = nil
@@ -298,8 +313,24 @@ func (x *exchange) route() *Error {
 // invalidToken is AWS's text for keys and tokens that do not count.
 const invalidToken = "The security token included in the request is invalid."
 
-// authenticate verifies the signature. The body is read between what needs no body and what does.
+// authenticate finds out who calls. From where attempts fail, further ones are refused unseen.
 func (x *exchange) authenticate() *Error {
+	attempts := x.e.o.Attempts
+	if attempts == nil {
+		return x.verify()
+	}
+	if attempts.Wait(x.call.Address, x.sig.AccessKey) > 0 {
+		return Errorf(Throttling, "Rate exceeded")
+	}
+	err := x.verify()
+	if err != nil && (err.Code == UnrecognizedClient || err.Code == InvalidSignature) {
+		attempts.Failed(x.call.Address, x.sig.AccessKey)
+	}
+	return err
+}
+
+// verify verifies the signature. The body is read between what needs no body and what does.
+func (x *exchange) verify() *Error {
 	ctx, sig, s := x.r.Context(), x.sig, x.service
 	if err := sig.Check(x.r, x.call.Time, sigv4.Place{Service: s.model.SigningName, Region: func(region string) bool {
 		return region == x.e.o.Region || s.o.Global && region == otherRegion || slices.Contains(x.e.o.Regions, region) || slices.Contains(x.e.o.Regions, "*")
@@ -389,6 +420,7 @@ func (x *exchange) read(most int64) *Error {
 	if x.r.ContentLength > most {
 		return Errorf(TooLarge, "The request is larger than %d bytes", most)
 	}
+	x.hurry()
 	var b bytes.Buffer
 	n, err := io.Copy(&b, io.LimitReader(x.r.Body, most+1))
 	switch {
@@ -398,7 +430,18 @@ func (x *exchange) read(most int64) *Error {
 		return Errorf(TooLarge, "The request is larger than %d bytes", most)
 	}
 	x.body = b.Bytes()
+	if x.r.Body != http.NoBody {
+		_ = x.ctl.SetReadDeadline(time.Time{}) // from here on it is the caller who waits
+	}
 	return nil
+}
+
+// hurry bounds the time that the body may take. Not every connection has deadlines. Without a body the server reads on
+// already, to see whether the caller goes away: a deadline would look like that.
+func (x *exchange) hurry() {
+	if x.r.Body != http.NoBody {
+		_ = x.ctl.SetReadDeadline(time.Now().Add(x.e.o.BodyTime))
+	}
 }
 
 // action reads the parameters of the query protocol, and the operation among them.
@@ -536,7 +579,7 @@ func (x *exchange) authorize() *Error {
 	if x.op.anyone || x.op.model.NoAuth {
 		return nil
 	}
-	a := Access{Principal: x.call.Principal, Action: x.service.o.ActionPrefix + ":" + x.name, ReadOnly: x.op.readOnly, Address: x.call.Address}
+	a := Access{Principal: x.call.Principal, Action: x.service.o.ActionPrefix + ":" + x.name, ReadOnly: x.op.readOnly, Address: x.call.Address, TLS: x.call.TLS}
 	if x.op.resources != nil {
 		a.Resources = x.op.resources(x.call, x.in)
 	}
@@ -596,7 +639,8 @@ func (x *exchange) record(refused *told) error {
 	defer cancel()
 	if !x.proven && (refused != nil || !x.unsignable) {
 		if plainKey.MatchString(x.call.AccessKey) {
-			c.Additional = map[string]any{"claimedAccessKeyId": x.call.AccessKey}
+			x.call.Annotate("claimedAccessKeyId", x.call.AccessKey)
+			c.Additional = x.call.additional
 		}
 		// Whoever is refused is refused, also when that cannot be recorded: the recorder tells of it.
 		_ = x.e.o.Recorder.Refused(ctx, "aws "+c.ErrorCode+" "+c.Source+" "+x.call.Address.String(), c)

@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -329,17 +331,142 @@ func TestGetCallerIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ids := map[any]bool{}
 	for range 2 {
 		status, body, _ := r.send(t, must(http.NewRequest(signed.Method, signed.URL, nil)))
 		if status != 200 || !strings.Contains(body, "<Arn>arn:aws:sts::111122223333:assumed-role/Deploy/ci</Arn><UserId>AROAEXAMPLEID:ci</UserId>") {
 			t.Errorf("%d %s", status, body)
 		}
+		equal(t, r.book.last(t)["additionalEventData"], `{"AuthenticationMethod":"QueryString"}`)
+		ids[r.book.last(t)["requestID"]] = true
+	}
+	if len(ids) != 2 {
+		t.Errorf("two uses of a URL are recorded as %v", ids)
 	}
 	equal(t, r.book.last(t)["userIdentity"], `{"type":"AssumedRole","principalId":"AROAEXAMPLEID:ci","arn":"arn:aws:sts::111122223333:assumed-role/Deploy/ci",
 		"accountId":"111122223333","accessKeyId":"ASIAIOSFODNN7EXAMPLE","sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROAEXAMPLEID",
 		"arn":"arn:aws:iam::111122223333:role/Deploy","accountId":"111122223333","userName":"Deploy"},"attributes":{"creationDate":"2026-01-10T09:00:00Z","mfaAuthenticated":"false"}}}`)
 	if r.book.count() != 3 {
 		t.Errorf("%d calls were recorded", r.book.count())
+	}
+}
+
+// TestPresignedExpires: a URL counts until it expires, whoever sends it, and not after. Every use is recorded.
+func TestPresignedExpires(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	r := newRig(t, func(o *awsapi.Options) { o.Now = func() time.Time { return now } })
+	signed, err := sts.NewPresignClient(sts.NewFromConfig(r.config())).PresignGetCallerIdentity(t.Context(), &sts.GetCallerIdentityInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := now
+	for _, c := range []struct {
+		after  time.Duration
+		status int
+		code   any
+	}{{0, 200, nil}, {14 * time.Minute, 200, nil}, {15*time.Minute + 2*time.Second, 403, "SignatureDoesNotMatch"}, {-6 * time.Minute, 403, "SignatureDoesNotMatch"}, {time.Minute, 200, nil}} {
+		now = began.Add(c.after)
+		status, body, _ := r.send(t, must(http.NewRequest(signed.Method, signed.URL, nil)))
+		last := r.book.last(t)
+		if status != c.status || last["errorCode"] != c.code {
+			t.Errorf("after %v: %d %s, recorded %v", c.after, status, body, last)
+		}
+		want := `{"AuthenticationMethod":"QueryString"}`
+		if c.status != 200 {
+			want = `{"AuthenticationMethod":"QueryString","claimedAccessKeyId":"AKIAIOSFODNN7EXAMPLE"}`
+		}
+		if c.after >= 0 { // alike refusals of a minute are counted together
+			equal(t, last["additionalEventData"], want)
+		}
+	}
+}
+
+// attempts is an Attempts that lets so many fail for each address and key.
+type attempts struct {
+	mu     sync.Mutex
+	most   int
+	failed map[string]int
+}
+
+func (a *attempts) Wait(from netip.Addr, id string) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.failed[from.String()+id] >= a.most {
+		return time.Minute
+	}
+	return 0
+}
+
+func (a *attempts) Failed(from netip.Addr, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.failed[from.String()+id]++
+}
+
+// TestAttempts: guesses are bounded, mistakes are no guesses, and whoever has guessed too often is refused unseen.
+func TestAttempts(t *testing.T) {
+	t.Parallel()
+	a := &attempts{most: 3, failed: map[string]int{}}
+	r := newRig(t, func(o *awsapi.Options) { o.Attempts = a })
+	call := func(id, secret, token string, skew time.Duration) string {
+		t.Helper()
+		req := request("POST", r.url, "application/x-www-form-urlencoded", "Action=GetCallerIdentity")
+		if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: id, SecretAccessKey: secret, SessionToken: token}, req, sum("Action=GetCallerIdentity"), "sts", region, time.Now().Add(skew)); err != nil {
+			t.Fatal(err)
+		}
+		status, body, _ := r.send(t, req)
+		_, code, _ := strings.Cut(body, "<Code>")
+		code, _, _ = strings.Cut(code, "</Code>")
+		return fmt.Sprint(status, code)
+	}
+	for i, c := range []struct {
+		id, secret, token string
+		skew              time.Duration
+		want              string
+	}{
+		{keyID, secret, "", time.Hour, "403SignatureDoesNotMatch"}, // no guess
+		{keyID, "wrong", "", 0, "403SignatureDoesNotMatch"},
+		{keyID, secret, "a token", 0, "403InvalidClientTokenId"},
+		{keyID, secret, "", 0, "200"},
+		{keyID, "wrong", "", 0, "403SignatureDoesNotMatch"},
+		{keyID, secret, "", 0, "400Throttling"},
+		{session, secret, token, 0, "200"}, // another key
+		{"AKIAUNKNOWNUNKNOWN00", secret, "", 0, "403InvalidClientTokenId"},
+	} {
+		if got := call(c.id, c.secret, c.token, c.skew); got != c.want {
+			t.Errorf("%d: %s, want %s", i, got, c.want)
+		}
+	}
+	if got := fmt.Sprint(a.failed); got != "map[127.0.0.1AKIAIOSFODNN7EXAMPLE:3 127.0.0.1AKIAUNKNOWNUNKNOWN00:1]" {
+		t.Error(got)
+	}
+}
+
+// TestSlowBody: who does not send the body that it promised is not waited for, and holds no slot.
+func TestSlowBody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, func(o *awsapi.Options) { o.BodyTime, o.InFlight = 50*time.Millisecond, 1 })
+	body := "Action=GetCallerIdentity"
+	req := r.sign(t, request("POST", r.url, "application/x-www-form-urlencoded", body), body, "sts")
+	var text bytes.Buffer
+	if err := req.Write(&text); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write(bytes.TrimSuffix(text.Bytes(), []byte("Identity"))); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 400") || !strings.Contains(string(answer), "<Code>MalformedInput</Code>") {
+		t.Errorf("%v %s", err, answer)
+	}
+	if status, text, _ := r.send(t, r.sign(t, request("POST", r.url, "application/x-www-form-urlencoded", body), body, "sts")); status != 200 {
+		t.Errorf("after it: %d %s", status, text)
 	}
 }
 
@@ -874,7 +1001,9 @@ func TestSlots(t *testing.T) {
 		<-leave
 		return nil, nil
 	})
-	r := newRig(t, func(o *awsapi.Options) { o.Services, o.InFlight = []*awsapi.Service{slow, stsservice.New(stsservice.Options{})}, 1 })
+	r := newRig(t, func(o *awsapi.Options) {
+		o.Services, o.InFlight = []*awsapi.Service{slow, stsservice.New(stsservice.Options{})}, 1
+	})
 	list := func() *http.Request {
 		return r.sign(t, protocols[0].request(r.url, "ListTrails", "{}"), "{}", "cloudtrail")
 	}
@@ -989,7 +1118,9 @@ func TestNew(t *testing.T) {
 		"an authorizer":     func(o *awsapi.Options) { o.Authorizer = nil },
 		"a recorder":        func(o *awsapi.Options) { o.Recorder = nil },
 		"an account":        func(o *awsapi.Options) { o.Account = "" },
-		"there twice":       func(o *awsapi.Options) { o.Services = []*awsapi.Service{stsservice.New(stsservice.Options{}), stsservice.New(stsservice.Options{})} },
+		"there twice": func(o *awsapi.Options) {
+			o.Services = []*awsapi.Service{stsservice.New(stsservice.Options{}), stsservice.New(stsservice.Options{})}
+		},
 		"no operation": func(o *awsapi.Options) {
 			o.Services = []*awsapi.Service{service(&stsmodel.Service, func(s *awsapi.Service) { awsapi.Handle(s, "NoSuch", none) })}
 		},

@@ -16,7 +16,7 @@ import (
 // Principal is who a key belongs to.
 type Principal struct {
 	Identity recorder.Identity // userIdentity of what it does; AccessKeyID is filled in by the endpoint
-	Subject  string            // what the Authorizer knows it by
+	Subject  any               // what the Authorizer and the parts behind the services know it by
 }
 
 // Credential is an access key.
@@ -36,6 +36,14 @@ type Credentials interface {
 	Lookup(ctx context.Context, accessKeyID, sessionToken string) (Credential, error)
 }
 
+// Attempts bounds attempts to guess credentials, by address and key.
+type Attempts interface {
+	// Wait is how long an attempt is refused unseen, 0 for not at all.
+	Wait(address netip.Addr, accessKeyID string) time.Duration
+	// Failed counts an attempt with an unknown key, a wrong session token or a wrong signature.
+	Failed(address netip.Addr, accessKeyID string)
+}
+
 // Access is what a principal wants to do.
 type Access struct {
 	Principal Principal
@@ -43,6 +51,7 @@ type Access struct {
 	Resources []string // ARNs, none where the operation is about no resource
 	ReadOnly  bool
 	Address   netip.Addr
+	TLS       bool
 }
 
 // ErrDenied is returned by an [Authorizer] for what may not be done.
@@ -71,6 +80,7 @@ type Call struct {
 	AccessKey string
 	Principal Principal
 	Address   netip.Addr
+	TLS       bool
 	UserAgent string
 
 	resources  []recorder.Resource
