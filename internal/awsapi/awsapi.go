@@ -72,6 +72,7 @@ type Options struct {
 	Log         *slog.Logger                           // default discards
 	Now         func() time.Time                       // default [time.Now]
 	NewID       func() string                          // request ids; default random UUIDs
+	Proven      func(c *Call)                          // told of each call whose signature is right, before it is served; optional
 	Done        func(c *Call, code string, status int) // told of each call after its answer; optional
 }
 
@@ -313,39 +314,40 @@ func (x *exchange) route() *Error {
 // invalidToken is AWS's text for keys and tokens that do not count.
 const invalidToken = "The security token included in the request is invalid."
 
-// authenticate finds out who calls. From where attempts fail, further ones are refused unseen.
+// authenticate finds out who calls.
 func (x *exchange) authenticate() *Error {
-	attempts := x.e.o.Attempts
-	if attempts == nil {
-		return x.verify()
-	}
-	if attempts.Wait(x.call.Address, x.sig.AccessKey) > 0 {
-		return Errorf(Throttling, "Rate exceeded")
-	}
-	err := x.verify()
-	if err != nil && (err.Code == UnrecognizedClient || err.Code == InvalidSignature) {
-		attempts.Failed(x.call.Address, x.sig.AccessKey)
-	}
-	return err
-}
-
-// verify verifies the signature. The body is read between what needs no body and what does.
-func (x *exchange) verify() *Error {
-	ctx, sig, s := x.r.Context(), x.sig, x.service
+	sig, s := x.sig, x.service
 	if err := sig.Check(x.r, x.call.Time, sigv4.Place{Service: s.model.SigningName, Region: func(region string) bool {
 		return region == x.e.o.Region || s.o.Global && region == otherRegion || slices.Contains(x.e.o.Regions, region) || slices.Contains(x.e.o.Regions, "*")
 	}, Skew: x.e.o.Skew}); err != nil {
 		return refusal(err)
 	}
-	key, err := x.e.o.Credentials.Lookup(ctx, sig.AccessKey, sig.Token)
-	switch {
-	case errors.Is(err, ErrUnknownKey):
-		return Errorf(UnrecognizedClient, invalidToken)
-	case err != nil:
+	key, err := x.e.o.Credentials.Lookup(x.r.Context(), sig.AccessKey, sig.Token)
+	if err != nil && !errors.Is(err, ErrUnknownKey) {
 		return &Error{Code: InternalFailure, Message: internalMessage, cause: fmt.Errorf("look up an access key: %w", err)}
-	case key.Secret == "" || subtle.ConstantTimeCompare([]byte(key.Token), []byte(sig.Token)) != 1:
-		return Errorf(UnrecognizedClient, invalidToken)
 	}
+	known := sig.AccessKey
+	if err != nil || key.Secret == "" || subtle.ConstantTimeCompare([]byte(key.Token), []byte(sig.Token)) != 1 {
+		known = ""
+	}
+	// From where attempts fail, further ones are refused unseen; who fails with one key does not keep out others.
+	attempts := x.e.o.Attempts
+	if attempts != nil && attempts.Wait(x.call.Address, known) > 0 {
+		return Errorf(Throttling, "Rate exceeded")
+	}
+	refused := Errorf(UnrecognizedClient, invalidToken)
+	if known != "" {
+		refused = x.verify(key)
+	}
+	if attempts != nil && refused != nil && (refused.Code == UnrecognizedClient || refused.Code == InvalidSignature) {
+		attempts.Failed(x.call.Address, known)
+	}
+	return refused
+}
+
+// verify verifies the signature. The body is read between what needs no body and what does.
+func (x *exchange) verify(key Credential) *Error {
+	sig := x.sig
 	digest := sig.Payload
 	given := len(digest) == 2*sha256.Size && strings.Trim(digest, "0123456789abcdef") == ""
 	if given { // and nothing has to be read of a body whose signature is wrong
@@ -360,6 +362,7 @@ func (x *exchange) verify() *Error {
 		return err
 	}
 	sum := sha256.Sum256(x.body)
+	var err error
 	if found := hex.EncodeToString(sum[:]); !given {
 		err = sig.Verify(x.r, key.Secret, found, true)
 	} else if found != digest {
@@ -378,6 +381,9 @@ func (x *exchange) verify() *Error {
 		x.call.Account = account
 	}
 	x.call.Principal.Identity.AccessKeyID = sig.AccessKey
+	if x.e.o.Proven != nil {
+		x.e.o.Proven(x.call)
+	}
 	return nil
 }
 
@@ -624,16 +630,13 @@ func (x *exchange) record(refused *told) error {
 		if x.op.in != nil && x.in != nil {
 			c.Request = object(x.op.in.Record(x.in))
 		}
-		if x.op.out != nil && x.out != nil && !c.ReadOnly {
+		if x.op.out != nil && x.out != nil && (!c.ReadOnly || x.op.result) {
 			c.Response = object(x.op.out.Record(x.out))
 		}
 	}
 	if refused != nil {
 		c.Response = nil
-		c.ErrorCode, c.ErrorMessage = refused.code, refused.message
-		if c.ErrorCode == AccessDenied {
-			c.ErrorCode = "AccessDenied" // as CloudTrail writes it for all protocols
-		}
+		c.ErrorCode, c.ErrorMessage = refused.record, refused.message
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordTimeout)
 	defer cancel()

@@ -257,7 +257,11 @@ func (r *rig) services() []*awsapi.Service {
 		return &snsmodel.PublishResponse{MessageId: &id}, nil
 	})
 
-	who := stsservice.New(stsservice.Options{})
+	who := awsapi.NewService(&stsmodel.Service, awsapi.ServiceOptions{Global: true})
+	awsapi.Handle(who, "GetCallerIdentity", func(_ context.Context, c *awsapi.Call, _ *stsmodel.GetCallerIdentityRequest) (*stsmodel.GetCallerIdentityResponse, error) {
+		who := c.Principal.Identity
+		return &stsmodel.GetCallerIdentityResponse{Account: &who.AccountID, Arn: &who.ARN, UserId: &who.PrincipalID}, nil
+	}, awsapi.AnyPrincipal())
 	awsapi.Handle(who, "AssumeRole", func(_ context.Context, _ *awsapi.Call, in *stsmodel.AssumeRoleRequest) (*stsmodel.AssumeRoleResponse, error) {
 		if *in.RoleArn == "arn:aws:iam::111122223333:role/TooMuch" {
 			return nil, awsapi.Errorf("PackedPolicyTooLargeException", "Packed <size>")
@@ -430,15 +434,20 @@ func TestAttempts(t *testing.T) {
 		{keyID, secret, "a token", 0, "403InvalidClientTokenId"},
 		{keyID, secret, "", 0, "200"},
 		{keyID, "wrong", "", 0, "403SignatureDoesNotMatch"},
+		{keyID, "wrong", "", 0, "403SignatureDoesNotMatch"},
 		{keyID, secret, "", 0, "400Throttling"},
 		{session, secret, token, 0, "200"}, // another key
 		{"AKIAUNKNOWNUNKNOWN00", secret, "", 0, "403InvalidClientTokenId"},
+		{"AKIAUNKNOWNUNKNOWN01", secret, "", 0, "403InvalidClientTokenId"},
+		{"AKIAUNKNOWNUNKNOWN02", secret, "", 0, "400Throttling"},
+		{session, secret, "another", 0, "400Throttling"},
+		{session, secret, token, 0, "200"},
 	} {
 		if got := call(c.id, c.secret, c.token, c.skew); got != c.want {
 			t.Errorf("%d: %s, want %s", i, got, c.want)
 		}
 	}
-	if got := fmt.Sprint(a.failed); got != "map[127.0.0.1AKIAIOSFODNN7EXAMPLE:3 127.0.0.1AKIAUNKNOWNUNKNOWN00:1]" {
+	if got := fmt.Sprint(a.failed); got != "map[127.0.0.1:3 127.0.0.1AKIAIOSFODNN7EXAMPLE:3]" {
 		t.Error(got)
 	}
 }
@@ -566,6 +575,9 @@ func TestClients(t *testing.T) {
 		_, err = sts.NewFromConfig(r.config()).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::111122223333:role/TooMuch"), RoleSessionName: aws.String("s1")})
 		if code(err) != "PackedPolicyTooLarge" || !strings.Contains(err.Error(), "Packed <size>") {
 			t.Errorf("got %v", err)
+		}
+		if last := r.book.last(t); last["errorCode"] != "PackedPolicyTooLargeException" { // as CloudTrail writes it
+			t.Errorf("recorded %v", last["errorCode"])
 		}
 
 		published, err := sns.NewFromConfig(r.config()).Publish(t.Context(), &sns.PublishInput{TopicArn: aws.String("arn:aws:sns:eu-west-1:111122223333:t"), Message: aws.String("secret & <message>"),
@@ -894,7 +906,7 @@ func TestBodies(t *testing.T) {
 					return
 				}
 				got := p.code(t, body, h)
-				recorded := strings.Replace(c.code, "AccessDeniedException", "AccessDenied", 1)
+				recorded := strings.NewReplacer("AccessDeniedException", "AccessDenied", "ValidationError", "ValidationException").Replace(c.code)
 				if got != c.code || last["errorCode"] != recorded {
 					t.Errorf("%s, recorded %v, want %s", got, last["errorCode"], c.code)
 				}

@@ -81,6 +81,7 @@ var Common = []CommonError{
 type told struct {
 	code    string
 	query   string // in the query protocol, also where it is not spoken
+	record  string // in records, as CloudTrail has it for all protocols
 	status  int
 	message string
 	members map[string]any
@@ -92,12 +93,13 @@ func (t told) sender() bool { return t.status < 500 }
 // tell puts an error into the words of a protocol. What is in no catalogue is a failure of the service.
 func tell(e *Error, s *model.Service, p model.Protocol) told {
 	t := told{code: e.Code, query: e.Code, message: e.Message, members: e.Members}
-	found := false
+	common := false
 	for _, c := range Common {
 		if c.Code == e.Code {
-			t.query, t.status, found = c.Query, c.Status, true
+			t.query, t.status, common = c.Query, c.Status, true
 		}
 	}
+	found := common
 	if s != nil && !found {
 		if shape, ok := s.Exception(e.Code); ok {
 			t.status, found = int(shape.Status), true
@@ -107,8 +109,9 @@ func tell(e *Error, s *model.Service, p model.Protocol) told {
 		}
 	}
 	if !found {
-		return told{code: InternalFailure, query: InternalFailure, status: http.StatusInternalServerError, message: internalMessage}
+		return told{code: InternalFailure, query: InternalFailure, record: InternalFailure, status: http.StatusInternalServerError, message: internalMessage}
 	}
+	named := !common || t.code == Validation // the others are told apart by protocol in records too
 	switch {
 	case p == model.Query:
 		t.code = t.query
@@ -116,6 +119,14 @@ func tell(e *Error, s *model.Service, p model.Protocol) told {
 		t.code = InvalidSignature
 	case t.code == UnknownOperation && p != model.JSON:
 		t.status = http.StatusNotFound
+	}
+	switch {
+	case e.Code == AccessDenied:
+		t.record = "AccessDenied"
+	case named:
+		t.record = e.Code
+	default:
+		t.record = t.code
 	}
 	return t
 }

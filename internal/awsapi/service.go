@@ -36,11 +36,12 @@ type Credentials interface {
 	Lookup(ctx context.Context, accessKeyID, sessionToken string) (Credential, error)
 }
 
-// Attempts bounds attempts to guess credentials, by address and key.
+// Attempts bounds attempts to guess credentials, by address and key. The key is empty where it is unknown, or came with a wrong
+// session token.
 type Attempts interface {
 	// Wait is how long an attempt is refused unseen, 0 for not at all.
 	Wait(address netip.Addr, accessKeyID string) time.Duration
-	// Failed counts an attempt with an unknown key, a wrong session token or a wrong signature.
+	// Failed counts an attempt that failed.
 	Failed(address netip.Addr, accessKeyID string)
 }
 
@@ -131,6 +132,7 @@ type operation struct {
 	call      func(ctx context.Context, c *Call, in any) (any, error)
 	readOnly  bool
 	anyone    bool
+	result    bool // is recorded, also when it is read-only
 	category  string
 	resources func(c *Call, in any) []string
 }
@@ -157,6 +159,9 @@ type Option func(*operation)
 
 // ReadOnly overrides what the operation's name says.
 func ReadOnly(yes bool) Option { return func(o *operation) { o.readOnly = yes } }
+
+// RecordResult records the result of a call that CloudTrail calls read-only.
+func RecordResult() Option { return func(o *operation) { o.result = true } }
 
 // AnyPrincipal serves whoever has a valid signature, without asking the Authorizer.
 func AnyPrincipal() Option { return func(o *operation) { o.anyone = true } }
