@@ -11,7 +11,6 @@ import (
 // Options are the parts behind the operations.
 type Options struct {
 	Access *iam.Service
-	Caller func(*awsapi.Call) (iam.Caller, error) // who makes a call
 }
 
 // New makes the service.
