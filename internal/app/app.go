@@ -21,6 +21,7 @@ import (
 
 	"spoor/internal/config"
 	"spoor/internal/durable"
+	"spoor/internal/history"
 	"spoor/internal/iam"
 	"spoor/internal/journal"
 	"spoor/internal/livetail"
@@ -52,6 +53,7 @@ type App struct {
 
 	lock        *durable.Lock
 	front       *front
+	aws         *front // for AWS's clients, nil for none
 	journal     *journal.Journal
 	iam         *iam.Service
 	recorder    *recorder.Recorder
@@ -61,6 +63,7 @@ type App struct {
 	maintenance *store.Maintenance // the same
 	reader      *reader            // in its place
 	query       *query.Engine      // nil without the role api
+	history     *history.History   // nil without an endpoint for AWS's clients
 	sources     *sources
 	registry    *metrics.Registry
 	parts       []part // in the order of their starts
@@ -126,7 +129,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		before := debug.SetMemoryLimit(set.memory)
 		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openSample, a.openSources} {
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openHistory, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
@@ -141,9 +144,16 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if a.aws != nil {
+		e, err := a.endpoint(set)
+		if err != nil {
+			return nil, err
+		}
+		a.aws.hand(e)
+	}
 	a.front.hand(h)
 	a.setState("")
-	a.log.Info("serving", slog.String("url", a.URL()), slog.Any("roles", l.Config.Roles), slog.Duration("after", o.Now().Sub(a.began).Round(time.Millisecond)))
+	a.log.Info("serving", slog.String("url", a.URL()), slog.String("aws", a.AWSURL()), slog.Any("roles", l.Config.Roles), slog.Duration("after", o.Now().Sub(a.began).Round(time.Millisecond)))
 	return a, nil
 }
 
@@ -250,9 +260,9 @@ func (a *App) openFront(ctx context.Context) error {
 	if err != nil {
 		return a.blame("http.listen", err)
 	}
-	// It is listed where it is stopped: see Close.
+	// They are listed where they are stopped: see Close.
 	a.front.serve(a.fail)
-	return nil
+	return a.openAWS(ctx)
 }
 
 func (a *App) openJournal(ctx context.Context) error {
@@ -315,6 +325,17 @@ func (a *App) openSources(context.Context) error {
 	a.started("sources", ss.close)
 	ss.apply(withDefault(set.sources, set))
 	return nil
+}
+
+// Region is that of the calls that are recorded, and for which signatures of AWS's clients count.
+func (a *App) Region() string { return a.set.Load().region }
+
+// AWSURL is where AWS's own clients on this machine reach the server, "" for nowhere.
+func (a *App) AWSURL() string {
+	if a.aws == nil {
+		return ""
+	}
+	return a.aws.url()
 }
 
 // Folder is where everything is kept.
@@ -388,9 +409,12 @@ func (a *App) Close() error {
 	limit := a.set.Load().shutdown
 	ctx, cancel := context.WithTimeoutCause(context.Background(), limit, fmt.Errorf("it did not end within shutdown_timeout, %s", config.FormatSpan(limit)))
 	defer cancel()
-	parts := a.parts
+	parts := slices.Clone(a.parts)
 	if a.front != nil {
-		parts = append(slices.Clone(parts), part{name: "http", stop: a.front.stop, soon: true})
+		parts = append(parts, part{name: "http", stop: a.front.stop, soon: true})
+	}
+	if a.aws != nil {
+		parts = append(parts, part{name: "aws", stop: a.aws.stop, soon: true})
 	}
 	var errs []error
 	began := a.opts.Now()

@@ -68,7 +68,7 @@ func loader(file string, set ...string) func() (*config.Loaded, error) {
 func start(t *testing.T, dir string, set ...string) *served {
 	t.Helper()
 	s := &served{t: t, log: &output{}, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}
-	set = append([]string{"data=" + dir, "http.listen=127.0.0.1:0"}, set...)
+	set = append([]string{"data=" + dir, "http.listen=127.0.0.1:0", "aws.listen=127.0.0.1:0"}, set...)
 	a, err := Open(t.Context(), Options{Load: loader(filepath.Join(filepath.Dir(dir), "spoor.yaml"), set...), Version: "v0", Commit: "c0", LogTo: s.log})
 	if err != nil {
 		t.Fatalf("start: %v\n%s", err, s.log)
@@ -224,12 +224,13 @@ func TestStartsThatCannotBe(t *testing.T) {
 		{"the key of another certificate", []string{"http.tls_cert=" + cert, "http.tls_key=" + file}, []string{"http.tls_cert", "--set"}},
 		{"policies that are none", []string{"iam.policies=" + file}, []string{"iam.policies (--set)", file}},
 		{"access state that is damaged", []string{"data=" + damaged}, []string{"data (--set)", "damaged"}},
+		{"an address for AWS's clients that is taken", []string{"aws.listen=" + taken.Addr().String()}, []string{"aws.listen (--set)", "address already in use"}},
 		{"a value that does not fit", []string{"http.listen=nowhere"}, []string{"http.listen", "--set", "HOST:PORT"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			dir := data(t)
-			a, err := Open(t.Context(), Options{Load: loader("", append([]string{"data=" + dir, "http.listen=127.0.0.1:0"}, c.set...)...)})
+			a, err := Open(t.Context(), Options{Load: loader("", append([]string{"data=" + dir, "http.listen=127.0.0.1:0", "aws.listen=127.0.0.1:0"}, c.set...)...)})
 			if err == nil {
 				a.Close()
 				t.Fatal("it started")
@@ -251,7 +252,7 @@ func TestSecondServerIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := data(t)
 	first := start(t, dir)
-	_, err := Open(t.Context(), Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0")})
+	_, err := Open(t.Context(), Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0", "aws.listen=127.0.0.1:0")})
 	if !errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "data (--set)") || !strings.Contains(err.Error(), dir) {
 		t.Fatalf("a second server in the folder: %v", err)
 	}
@@ -287,6 +288,10 @@ func TestTLS(t *testing.T) {
 	}
 	trust(s, first)
 	s.want("POST", "/api/v1/events", record(1))
+	if !strings.HasPrefix(s.AWSURL(), "https://") {
+		t.Errorf("AWS's clients find it at %s", s.AWSURL())
+	}
+	s.aws("GetCallerIdentity")
 	if resp, err := http.Get(strings.Replace(s.URL(), "https:", "http:", 1) + "/healthz"); err == nil {
 		resp.Body.Close()
 		if resp.StatusCode == http.StatusOK {
@@ -495,7 +500,7 @@ func TestInterruptedStart(t *testing.T) {
 	dir := data(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if a, err := Open(ctx, Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0")}); err == nil {
+	if a, err := Open(ctx, Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0", "aws.listen=127.0.0.1:0")}); err == nil {
 		a.Close()
 		t.Fatal("it started")
 	}
@@ -606,7 +611,11 @@ func TestFigures(t *testing.T) {
 	t.Parallel()
 	s := start(t, data(t))
 	s.want("POST", "/api/v1/events", record(1))
+	s.aws("GetCallerIdentity")
 	got := s.want("GET", "/metrics", "")
+	if want := `spoor_aws_calls_total{code="MissingAuthenticationToken",operation="other",service="other"} 1` + "\n"; !strings.Contains(got, want) {
+		t.Errorf("%q is not in\n%s", want, got)
+	}
 	for _, f := range Metrics() {
 		switch f.Name { // these come with what has not happened here
 		case "spoor_source_backlog", "spoor_store_job_last_end_timestamp_seconds":

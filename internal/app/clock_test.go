@@ -18,7 +18,7 @@ func TestClockJumps(t *testing.T) {
 	token := ""
 	open := func() *served {
 		s := &served{t: t, log: &output{}, token: token, client: &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}}
-		a, err := Open(t.Context(), Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0", "store.flush_rows=1000", "store.flush_interval=1s"), LogTo: s.log, Now: now})
+		a, err := Open(t.Context(), Options{Load: loader("", "data="+dir, "http.listen=127.0.0.1:0", "aws.listen=127.0.0.1:0", "store.flush_rows=1000", "store.flush_interval=1s"), LogTo: s.log, Now: now})
 		if err != nil {
 			t.Fatalf("start: %v\n%s", err, s.log)
 		}

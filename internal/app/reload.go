@@ -57,12 +57,24 @@ func (a *App) Reload(ctx context.Context) (console.Reloaded, error) {
 	if a.query != nil {
 		a.query.Configure(next.query.Timeout, next.query.MaxRows)
 	}
+	next.aws.regions, next.aws.skew, next.aws.maxBody, next.aws.inFlight = set.aws.regions, set.aws.skew, set.aws.maxBody, set.aws.inFlight
+	if a.aws != nil {
+		e, err := a.endpoint(&next)
+		if err != nil {
+			a.refused.Add(1)
+			return console.Reloaded{}, err
+		}
+		a.aws.hand(e)
+	}
 	a.level.Set(next.log.level)
 	a.iam.SetPolicies(next.iam.Policies)
 	if !tls {
 		next.http.certificate = set.http.certificate
 		if set.http.certificate != nil {
 			a.front.certificate.Store(set.http.certificate)
+			if a.aws != nil {
+				a.aws.certificate.Store(set.http.certificate)
+			}
 		}
 	}
 	a.set.Store(&next)

@@ -9,11 +9,15 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
+	"spoor/internal/awsapi/organizations"
 	"spoor/internal/config"
+	"spoor/internal/history"
 	"spoor/internal/iam"
 	"spoor/internal/journal"
+	"spoor/internal/lakequery"
 	"spoor/internal/query"
 	"spoor/internal/source/archive"
 	"spoor/internal/source/live"
@@ -42,10 +46,28 @@ type settings struct {
 	log      logSettings
 	sources  []sourceSettings
 	region   string // of the calls that are recorded
+	aws      awsSettings
+	lake     lakeSettings
+	org      organizations.Options
 	dirs     dirs
 }
 
-type dirs struct{ iam, sources, store string }
+type dirs struct{ iam, sources, store, history string }
+
+// awsSettings are those of the endpoint for AWS's clients; what it shares with the other address is in http.
+type awsSettings struct {
+	listen   string // empty for no endpoint
+	regions  []string
+	skew     time.Duration
+	maxBody  int64
+	inFlight int
+	history  history.Options
+}
+
+type lakeSettings struct {
+	dir     string
+	queries lakequery.Options
+}
 
 type roles struct{ api, sources, store bool }
 
@@ -95,11 +117,17 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	s := &settings{
 		roles: roles{api: c.Has(config.RoleAPI), sources: c.Has(config.RoleSources), store: c.Has(config.RoleStore)},
 		data:  c.Data, shutdown: c.ShutdownTimeout, memory: c.Memory, region: c.Region,
-		dirs: dirs{iam: c.IAMDir(), sources: c.SourcesDir(), store: c.Store.Dir},
+		dirs: dirs{iam: c.IAMDir(), sources: c.SourcesDir(), store: c.Store.Dir, history: filepath.Join(c.Data, "history")},
 		http: httpSettings{listen: c.HTTP.Listen, certificate: c.HTTP.Certificate, tlsMin: c.HTTP.MinVersion(), proxies: c.HTTP.Proxies(),
 			maxBody: c.HTTP.MaxBody, connections: c.HTTP.MaxConnections, tails: c.HTTP.MaxTails, header: c.HTTP.HeaderTimeout, idle: c.HTTP.IdleTimeout},
 		log: logSettings{level: c.Log.SlogLevel(), json: c.Log.Format == "json"},
 	}
+	s.aws = awsSettings{regions: c.AWS.Regions, skew: c.AWS.Skew, maxBody: c.AWS.MaxBody, inFlight: c.AWS.InFlight, history: history.Options{Dir: s.dirs.history, Extended: c.AWS.LookupExtended, Scope: history.Scope(c.AWS.LookupScope)}}
+	if c.AWS.Listen != config.Off && s.roles.api {
+		s.aws.listen = c.AWS.Listen
+	}
+	s.lake = lakeSettings{dir: c.Lake.Dir, queries: lakequery.Options{Concurrent: c.Lake.Concurrent, Running: max(1, c.Query.Concurrent/2), Timeout: c.Lake.Timeout, Size: c.Lake.ResultsSize, Age: c.Lake.ResultsAge}}
+	s.org = organization(c.Organization)
 	s.live = store.LiveOptions{FlushRows: int64(c.Store.FlushRows), FlushInterval: c.Store.FlushInterval, MaxHotRows: int64(c.Store.MaxHotRows)}
 	s.maintain = store.MaintainOptions{CompactInterval: c.Store.CompactInterval, CompactAfter: c.Store.CompactAfter, CompactTarget: c.Store.CompactTarget,
 		ExpireInterval: c.Store.ExpireInterval, ExpireGrace: c.Store.ExpireGrace, Retention: store.RetainOptions{Ages: c.Store.Retention.Ages(), Sizes: c.Store.Retention.Sizes(), MaxBytes: c.Store.Retention.MaxSize}}
@@ -117,12 +145,30 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	if err != nil {
 		return nil, blame(l, "iam.policies", err)
 	}
-	s.iam = iam.Options{Account: c.Account, Policies: policies, Throttle: iam.Throttle{Burst: c.IAM.FailureBurst, Every: c.IAM.FailureEvery}}
+	s.iam = iam.Options{Account: c.Account, Accounts: slices.DeleteFunc(c.Organization.AccountIDs(), func(id string) bool { return id == c.Account }), Policies: policies, Throttle: iam.Throttle{Burst: c.IAM.FailureBurst, Every: c.IAM.FailureEvery}}
 	s.lifetime = orForever(c.IAM.TokenLifetime)
 	for i := range c.Sources {
 		s.sources = append(s.sources, sourceOptions(&c.Sources[i], s.dirs.sources, c.HTTP.MaxBody))
 	}
 	return s, nil
+}
+
+// organization translates the organisation. What has no parent is below the root.
+func organization(c config.Organization) organizations.Options {
+	parent := func(id string) string {
+		if id == "" {
+			return c.Root
+		}
+		return id
+	}
+	o := organizations.Options{ID: c.ID, RootID: c.Root, Management: c.Management}
+	for _, u := range c.Units {
+		o.Units = append(o.Units, organizations.Unit{ID: u.ID, Name: u.Name, Parent: parent(u.Parent)})
+	}
+	for _, a := range c.Accounts {
+		o.Accounts = append(o.Accounts, organizations.Account{ID: a.ID, Name: a.Name, Email: a.Email, Parent: parent(a.Unit), Joined: a.Joined})
+	}
+	return o
 }
 
 // orForever translates a span of which 0 is for ever, where packages have a default for 0.

@@ -119,6 +119,8 @@ func TestEverySettingIsRead(t *testing.T) {
 		with  []string
 	}
 	url := "journal.url=nats://127.0.0.1:4222"
+	org := []string{"organization.id=o-abcdefghij", "organization.root=r-abcd", "organization.management=111122223333", "organization.units=[{id: ou-abcd-11111111, name: One}]",
+		"organization.accounts=[{id: '000000000000', name: Own}, {id: '111122223333', name: Other, email: a@example.com}]"}
 	values := map[string]by{
 		"data": {value: "elsewhere"}, "account": {value: "111122223333"}, "region": {value: "eu-west-1"},
 		"roles": {value: "api", with: []string{url}}, "shutdown_timeout": {value: "7s"}, "memory": {value: "1GiB"},
@@ -137,7 +139,13 @@ func TestEverySettingIsRead(t *testing.T) {
 		"store.retention.max_size_management": {value: "7GiB"}, "store.retention.max_size_data": {value: "7GiB"}, "store.retention.max_size_network_activity": {value: "7GiB"}, "store.retention.max_size_insight": {value: "7GiB"}, "store.retention.max_size_aggregated": {value: "7GiB"},
 		"query.memory": {value: "777MiB"}, "query.temp": {value: "777MiB"}, "query.threads": {value: "7"}, "query.timeout": {value: "7s"}, "query.max_rows": {value: "7"}, "query.concurrent": {value: "7"},
 		"iam.policies": {value: policy}, "iam.token_lifetime": {value: "7d"}, "iam.failure_burst": {value: "7"}, "iam.failure_every": {value: "7s"},
-		"log.level": {value: "debug"}, "log.format": {value: "json"},
+		"aws.listen": {value: "off"}, "aws.regions": {value: "eu-west-1"}, "aws.skew": {value: "7m"}, "aws.max_body": {value: "7MiB"}, "aws.in_flight": {value: "7"},
+		"aws.lookup_extended": {value: "true"}, "aws.lookup_scope": {value: "all"},
+		"lake.dir": {value: "elsewhere"}, "lake.concurrent": {value: "7"}, "lake.timeout": {value: "7m"}, "lake.results_size": {value: "7GiB"}, "lake.results_age": {value: "7h"},
+		"organization.id": {value: "o-zzzzzzzzzz", with: org}, "organization.root": {value: "r-zzzz", with: org}, "organization.management": {value: "000000000000", with: org},
+		"organization.units":    {value: "[{id: ou-abcd-11111111, name: One}, {id: ou-abcd-22222222, name: Two}]", with: org},
+		"organization.accounts": {value: "[{id: '000000000000', name: Own}, {id: '111122223333', name: Other, unit: ou-abcd-11111111, joined: 2026-01-02}]", with: org},
+		"log.level":             {value: "debug"}, "log.format": {value: "json"},
 	}
 	for _, s := range config.Settings() {
 		if s.Key == "http.plain" { // package config reads it: it allows what is an error otherwise

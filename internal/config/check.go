@@ -75,6 +75,17 @@ func (l *loader) check() {
 	case !hasCert && !c.HTTP.Plain && c.HTTP.Listen != "" && !loopback(c.HTTP.Listen):
 		wrong("http.listen", "%s can be reached from other machines, and tokens would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS", c.HTTP.Listen)
 	}
+	l.checkOrganization(wrong)
+	if at := c.AWS.Listen; at == "" {
+		wrong("aws.listen", "it is empty; off is for no endpoint")
+	} else if at != Off {
+		if c.HTTP.TLSCert == "" && !c.HTTP.Plain && !loopback(at) {
+			wrong("aws.listen", "%s can be reached from other machines, and credentials of sessions would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS", at)
+		}
+		if at == c.HTTP.Listen && !strings.HasSuffix(at, ":0") {
+			wrong("aws.listen", "http.listen is %s too: want an address of its own", at)
+		}
+	}
 	j := c.Journal
 	if j.URL != "" && j.Dir != "" {
 		wrong("journal.dir", "it is not used with journal.url")
@@ -130,6 +141,64 @@ func (l *loader) check() {
 		if s.Type == SourceSQS && s.Visibility < 2*s.Wait {
 			wrong(prefix+"visibility", "%s is too short beside wait, %s: want twice as much", FormatSpan(s.Visibility), FormatSpan(s.Wait))
 		}
+	}
+}
+
+// checkOrganization looks at how units and accounts go together.
+func (l *loader) checkOrganization(wrong func(key, format string, args ...any)) {
+	c, o := l.Config, l.Config.Organization
+	if o.ID == "" {
+		for _, key := range []string{"organization.root", "organization.management", "organization.units", "organization.accounts"} {
+			if l.byKey[key].value.text() != "" {
+				wrong(key, "it is not used without organization.id")
+			}
+		}
+		return
+	}
+	for _, key := range []string{"organization.root", "organization.management"} {
+		if l.byKey[key].value.text() == "" {
+			wrong(key, "an organisation has one: it is missing")
+			return
+		}
+	}
+	parents := map[string]string{o.Root: ""}
+	for _, u := range o.Units {
+		if _, twice := parents[u.ID]; twice {
+			wrong("organization.units", "unit %s is there twice", u.ID)
+		}
+		if parents[u.ID] = u.Parent; u.Parent == "" {
+			parents[u.ID] = o.Root
+		}
+	}
+	for _, u := range o.Units {
+		at, steps := u.ID, 0
+		for ; at != o.Root && steps <= len(o.Units); steps++ {
+			parent, ok := parents[at]
+			if !ok {
+				wrong("organization.units", "unit %s is below %s, which is not there", u.ID, at)
+				break
+			}
+			at = parent
+		}
+		if steps > len(o.Units) {
+			wrong("organization.units", "unit %s is below itself", u.ID)
+		}
+	}
+	seen := map[string]bool{}
+	for _, a := range o.Accounts {
+		if seen[a.ID] {
+			wrong("organization.accounts", "account %s is there twice", a.ID)
+		}
+		seen[a.ID] = true
+		if _, ok := parents[a.Unit]; a.Unit != "" && !ok {
+			wrong("organization.accounts", "account %s is in %s, which is not there", a.ID, a.Unit)
+		}
+	}
+	if !seen[o.Management] {
+		wrong("organization.management", "account %s is not among organization.accounts", o.Management)
+	}
+	if !seen[c.Account] {
+		wrong("organization.accounts", "the account of the installation, %s, is not among them", c.Account)
 	}
 }
 

@@ -28,6 +28,9 @@ type Config struct {
 	Store           Store
 	Query           Query
 	IAM             IAM
+	AWS             Endpoint
+	Lake            Lake
+	Organization    Organization
 	Log             Log
 	Memory          int64 // 0: not set
 	Sources         []Source
@@ -165,6 +168,56 @@ type IAM struct {
 // PolicyText is a file of policies.
 type PolicyText struct{ Name, Text string }
 
+// Off is what [Endpoint].Listen is for no endpoint.
+const Off = "off"
+
+// Endpoint is the address at which AWS's own clients are answered. TLS, connections and time limits are those of [HTTP].
+type Endpoint struct {
+	Listen         string
+	Regions        []string
+	Skew           time.Duration
+	MaxBody        int64
+	InFlight       int
+	LookupExtended bool
+	LookupScope    string
+}
+
+// Lake is event data stores and their queries.
+type Lake struct {
+	Dir         string
+	Concurrent  int
+	Timeout     time.Duration
+	ResultsSize int64
+	ResultsAge  time.Duration
+}
+
+// Organization is the organisation that AWS's clients are told of. One without an ID is none.
+type Organization struct {
+	ID         string
+	Root       string
+	Management string
+	Units      []Unit
+	Accounts   []Account
+}
+
+// Unit is an organisational unit. Without a parent it is below the root.
+type Unit struct{ ID, Name, Parent string }
+
+// Account is a member of the organisation. Without a unit it is in the root.
+type Account struct {
+	ID, Name, Email, Unit string
+	Joined                time.Time
+}
+
+// AccountIDs are the accounts of the organisation.
+func (o Organization) AccountIDs() []string {
+	var out []string
+	for _, a := range o.Accounts {
+		out = append(out, a.ID)
+	}
+	return out
+}
+
 // Log is what the service tells about itself.
 type Log struct {
 	Level  string
@@ -267,6 +320,9 @@ func (c *Config) derive() {
 	}
 	if c.Store.Dir == "" {
 		c.Store.Dir = filepath.Join(c.Data, "store")
+	}
+	if c.Lake.Dir == "" {
+		c.Lake.Dir = filepath.Join(c.Data, "lake")
 	}
 }
 

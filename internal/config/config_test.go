@@ -260,6 +260,46 @@ func TestProblems(t *testing.T) {
 		{name: "roles", text: "roles: [api]\njournal: {replicas: 3}", want: []string{
 			"spoor.yaml:2:21: journal.replicas: it is not used without journal.url",
 			"spoor.yaml:1:8: roles: a process with a part of the roles needs a journal that it shares with others: set journal.url"}},
+		{name: "AWS in the clear", text: "aws: {listen: ':80', regions: [x_y]}\n", want: []string{`spoor.yaml:1:31: aws.regions: "x_y": want a Region such as eu-central-1`}},
+		{name: "AWS beyond this machine", text: "aws: {listen: ':80'}\n", want: []string{"spoor.yaml:1:15: aws.listen: :80 can be reached from other machines, and credentials of sessions would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS"}},
+		{name: "AWS nowhere", text: "aws: {listen: 'none', skew: 0s, lookup_scope: some}\n", want: []string{
+			`spoor.yaml:1:15: aws.listen: "none": want HOST:PORT, such as 127.0.0.1:4599, or off`,
+			"spoor.yaml:1:29: aws.skew: want a span from 1s to 1d",
+			"spoor.yaml:1:47: aws.lookup_scope: want own or all"}},
+		{name: "one address for two", text: "http: {listen: 'localhost:4000'}\naws: {listen: 'localhost:4000'}\n", want: []string{"spoor.yaml:2:15: aws.listen: http.listen is localhost:4000 too: want an address of its own"}},
+		{name: "organisation without an id", text: "organization:\n  root: r-abcd\n  accounts: [{id: '000000000000', name: One}]\n", want: []string{
+			"spoor.yaml:2:9: organization.root: it is not used without organization.id",
+			"spoor.yaml:3:13: organization.accounts: it is not used without organization.id"}},
+		{name: "organisation without a root", text: "organization: {id: o-abcdefghij, management: '000000000000'}\n", want: []string{"spoor.yaml: organization.root: an organisation has one: it is missing"}},
+		{name: "entries", text: "organization:\n  id: o-short\n  units: {id: x}\n  accounts:\n    - x\n    - {id: '12', nme: One, email: nobody, joined: soon, unit: x}\n    - {id: '111122223333', id: '111122223333', name: ''}\n",
+			env: []string{"SPOOR_ORGANIZATION_UNITS=[{name: One, id: x}"}, want: []string{
+				`spoor.yaml:2:7: organization.id: "o-short": want o- and 10 to 32 small letters and digits`,
+				"spoor.yaml:3:10: organization.units: want a list of {id, name, parent}, not a section",
+				"spoor.yaml:5:7: organization.accounts: want {id, name, email, unit, joined}, not a single value",
+				`spoor.yaml:6:12: organization.accounts: id: "12": want 12 digits`,
+				`spoor.yaml:6:18: organization.accounts: unknown key "nme"; want id, name, email, unit, joined`,
+				`spoor.yaml:6:35: organization.accounts: email: "nobody": want an address such as it@example.com`,
+				`spoor.yaml:6:51: organization.accounts: joined: "soon" is no date: want one such as 2026-01-31`,
+				`spoor.yaml:6:63: organization.accounts: unit: "x": want the id of a unit or of the root`,
+				"spoor.yaml:6:7: organization.accounts: name is missing",
+				"spoor.yaml:7:28: organization.accounts: id is set twice",
+				"spoor.yaml:7:54: organization.accounts: name is empty",
+				"SPOOR_ORGANIZATION_UNITS: organization.units: not YAML: line 1: did not find expected ',' or ']'"}},
+		{name: "organisation", text: `account: "111111111111"
+organization:
+  id: o-abcdefghij
+  root: r-abcd
+  management: "222222222222"
+  units: [{id: ou-abcd-11111111, name: One, parent: ou-abcd-22222222}, {id: ou-abcd-22222222, name: Two, parent: ou-abcd-11111111}, {id: ou-abcd-33333333, name: Three, parent: ou-abcd-44444444}, {id: ou-abcd-33333333, name: Four}]
+  accounts: [{id: "333333333333", name: One, unit: ou-abcd-55555555}, {id: "333333333333", name: Two}]
+`, want: []string{
+			"spoor.yaml:6:10: organization.units: unit ou-abcd-33333333 is there twice",
+			"spoor.yaml:6:10: organization.units: unit ou-abcd-11111111 is below itself",
+			"spoor.yaml:6:10: organization.units: unit ou-abcd-22222222 is below itself",
+			"spoor.yaml:7:13: organization.accounts: account 333333333333 is in ou-abcd-55555555, which is not there",
+			"spoor.yaml:7:13: organization.accounts: account 333333333333 is there twice",
+			"spoor.yaml:5:15: organization.management: account 222222222222 is not among organization.accounts",
+			"spoor.yaml:7:13: organization.accounts: the account of the installation, 111111111111, is not among them"}},
 		{name: "no role", text: "roles: []", want: []string{"spoor.yaml:1:8: roles: a process without a role does nothing"}},
 		{name: "sources", text: `sources:
   - {name: a, type: s3}
@@ -312,7 +352,7 @@ func TestProblems(t *testing.T) {
 		})
 	}
 	for _, fine := range []string{"", "# nothing\n", "---\n", "http:\n", "sources:\n", "sources: []\n", "http: {listen: ':80', plain: true}\n", "http: {listen: '[::1]:0'}\n",
-		"http: {listen: 'localhost:80'}\n", "roles: [api, store]\njournal: {url: 'nats://a:4222,tls://b'}\n"} {
+		"http: {listen: 'localhost:80'}\n", "aws: {listen: off, regions: ['*']}\n", "aws: {listen: '0.0.0.0:80'}\nhttp: {plain: true}\n", "roles: [api, store]\njournal: {url: 'nats://a:4222,tls://b'}\n"} {
 		if _, err := load(fine, nil); err != nil {
 			t.Errorf("%q: %v", fine, err)
 		}
@@ -322,6 +362,44 @@ func TestProblems(t *testing.T) {
 	}
 	if _, err := load(strings.Repeat("#", MaxFile+1), nil); err == nil || !strings.Contains(err.Error(), "larger than 1048576 bytes") {
 		t.Errorf("%v", err)
+	}
+}
+
+// TestOrganization: lists of sections are read from the file and from variables, and shown such that they read the same.
+func TestOrganization(t *testing.T) {
+	t.Parallel()
+	l := mustLoad(t, `account: "000011112222"
+organization:
+  id: o-abcdefghij
+  root: r-abcd
+  management: "000011112222"
+  units: [{id: ou-abcd-11111111, name: "Work: loads, #1"}]
+  accounts:
+    - {id: "000011112222", name: Ränder, email: root@example.com, joined: 2024-02-29}
+    - id: "333333333333"
+      name: "null"
+      unit: ou-abcd-22222222
+`, []string{`SPOOR_ORGANIZATION_UNITS=[{id: ou-abcd-22222222, name: Two}, {id: ou-abcd-11111111, name: One, parent: ou-abcd-22222222}]`})
+	o := l.Config.Organization
+	want := Organization{ID: "o-abcdefghij", Root: "r-abcd", Management: "000011112222",
+		Units: []Unit{{"ou-abcd-22222222", "Two", ""}, {"ou-abcd-11111111", "One", "ou-abcd-22222222"}},
+		Accounts: []Account{{ID: "000011112222", Name: "Ränder", Email: "root@example.com", Joined: time.Date(2024, 2, 29, 0, 0, 0, 0, time.UTC)},
+			{ID: "333333333333", Name: "null", Unit: "ou-abcd-22222222"}}}
+	if fmt.Sprintf("%+v", o) != fmt.Sprintf("%+v", want) {
+		t.Errorf("got\n%+v\nwant\n%+v", o, want)
+	}
+	if ids := o.AccountIDs(); !slices.Equal(ids, []string{"000011112222", "333333333333"}) {
+		t.Errorf("%q", ids)
+	}
+	again, err := load(l.YAML(), nil)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, l.YAML())
+	}
+	if fmt.Sprintf("%+v", again.Config.Organization) != fmt.Sprintf("%+v", want) {
+		t.Errorf("%s\nreads as\n%+v", l.YAML(), again.Config.Organization)
+	}
+	if again = mustLoad(t, "organization: {units: []}\n", nil); again.Config.Organization.Units == nil || len(again.Config.Organization.Units) != 0 {
+		t.Errorf("%+v", again.Config.Organization)
 	}
 }
 
@@ -396,7 +474,7 @@ func TestExample(t *testing.T) {
 		if e.Key == "data" {
 			value = filepath.Base(value)
 		}
-		if e.Origin.Kind != FromFile || value != e.Default && e.Key != "journal.dir" && e.Key != "store.dir" {
+		if e.Origin.Kind != FromFile || value != e.Default && e.Key != "journal.dir" && e.Key != "store.dir" && e.Key != "lake.dir" {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -486,6 +564,8 @@ func FuzzLoad(f *testing.F) {
 	f.Add([]byte(full), "SPOOR_DATA=x")
 	f.Add([]byte("http: {max_body: 1.5MiB}\nlog:\n  level: warn\n"), "SPOOR_LOG_LEVEL=debug")
 	f.Add([]byte("sources:\n  - {name: a, type: s3, bucket: abc, prefix: \"\\x07é: #\"}\n"), "SPOOR_SOURCES_A_PREFIX=x: y")
+	f.Add([]byte("organization: {id: o-abcdefghij, root: r-abcd, management: '000000000000', accounts: [{id: '000000000000', name: 'A: b', joined: 2026-01-31}]}\n"),
+		"SPOOR_ORGANIZATION_UNITS=[{id: ou-abcd-22222222, name: Two}]")
 	f.Add([]byte("data: &x y\nregion: *x\n--- a\n"), "")
 	f.Fuzz(func(t *testing.T, text []byte, env string) {
 		l, err := Load(Options{File: "/x/spoor.yaml", Text: text, Env: []string{env}})

@@ -278,6 +278,9 @@ func (l *loader) section(prefix string, source int) bool {
 func (l *loader) assign(it *item, n *yaml.Node) {
 	o := Origin{FromFile, l.at(n)}
 	one, isList := it.value.(interface{ setList([]string) error })
+	several, isEntries := it.value.(interface {
+		setNode(*yaml.Node) []trouble
+	})
 	switch {
 	case isNull(n):
 		l.problem(o.Where, it.Key, "it has no value; leave it out for the default")
@@ -299,6 +302,14 @@ func (l *loader) assign(it *item, n *yaml.Node) {
 			return
 		}
 		l.came(it, o)
+	case isEntries:
+		for _, t := range several.setNode(n) {
+			l.problem(l.at(t.at), it.Key, "%v", t.err)
+			isEntries = false
+		}
+		if isEntries {
+			l.came(it, o)
+		}
 	case n.Kind != yaml.ScalarNode || odd(n):
 		l.problem(o.Where, it.Key, "want %s, not %s", it.Kind, kindName(n))
 	default:

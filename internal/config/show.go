@@ -16,6 +16,8 @@ type Effective struct {
 	Secret  bool     `json:"secret,omitempty"`
 	Live    bool     `json:"live,omitempty"`
 	Origin  Origin   `json:"origin"`
+
+	written bool // Value is YAML already
 }
 
 // Effective lists all settings with their values and origins, secrets masked. Of a source, those that its type has.
@@ -29,6 +31,8 @@ func (l *Loaded) Effective() []Effective {
 		switch v := it.value.(type) {
 		case secret:
 			e.Value = v.p.String()
+		case interface{ written() }:
+			e.written = true
 		case list:
 			e.Value, e.List = "", slices.Clone(*v.p)
 		case paths:
@@ -49,6 +53,9 @@ func (l *Loaded) YAML() string {
 			o += " " + e.Origin.Where
 		}
 		value := quote(e.Value)
+		if e.written {
+			value = e.Value
+		}
 		if e.List != nil {
 			items := make([]string, len(e.List))
 			for i, s := range e.List {
@@ -60,7 +67,7 @@ func (l *Loaded) YAML() string {
 			if e.Origin.Kind == FromDefault {
 				continue // not set, and nothing by default
 			}
-			if e.List != nil {
+			if e.List != nil || e.written {
 				value = "[]"
 			}
 		}

@@ -54,7 +54,7 @@ func finish(table []*Setting) []*Setting {
 
 // table lists the settings of c. The order is that of files and documentation; a section is together.
 func (c *Config) table() []*Setting {
-	h, j, st, r, q := &c.HTTP, &c.Journal, &c.Store, &c.Store.Retention, &c.Query
+	h, j, st, r, q, e, lk, org := &c.HTTP, &c.Journal, &c.Store, &c.Store.Retention, &c.Query, &c.AWS, &c.Lake, &c.Organization
 	return finish([]*Setting{
 		{Key: "data", Default: "spoor-data", Flag: "data", value: path{&c.Data}, Doc: "folder of everything that is kept"},
 		{Key: "account", Default: "000000000000", value: text{&c.Account, "12 digits", checkAccount}, Doc: "account of the installation: that of its own users, and of the calls to it that it records"},
@@ -125,8 +125,48 @@ func (c *Config) table() []*Setting {
 		{Key: "iam.failure_burst", Default: "20", value: number{&c.IAM.FailureBurst, 1, 1_000_000, ""}, Doc: "failed attempts from an address before it has to wait"},
 		{Key: "iam.failure_every", Default: "3s", value: span{&c.IAM.FailureEvery, time.Millisecond, time.Hour, ""}, Doc: "how long it waits for each further attempt"},
 
+		{Key: "aws.listen", Default: "127.0.0.1:4599", Flag: "aws-listen", value: text{&e.Listen, "HOST:PORT, or off", checkListenOrOff}, Doc: "address that answers AWS's own clients, with TLS, connections and time limits as in http; off for none"},
+		{Key: "aws.regions", Live: true, value: list{&e.Regions, "Regions", checkRegionOrAny}, Doc: "further Regions that signatures may name beside region; * for any"},
+		{Key: "aws.skew", Default: "5m", Live: true, value: span{&e.Skew, time.Second, day, ""}, Doc: "how far the clock of a caller may be off"},
+		{Key: "aws.max_body", Default: "4MiB", Live: true, value: size{&e.MaxBody, 64 * kib, 64 * mib, ""}, Doc: "largest request, and what it may grow to when it is decompressed"},
+		{Key: "aws.in_flight", Default: "256", Live: true, value: number{&e.InFlight, 1, 100_000, ""}, Doc: "calls whose bodies are held at once; more wait"},
+		{Key: "aws.lookup_extended", Default: "false", value: boolean{&e.LookupExtended}, Doc: "LookupEvents takes several attributes, of which all hold, any range of time and any rate, in place of what AWS allows"},
+		{Key: "aws.lookup_scope", Default: "own", value: choice{&e.LookupScope, []string{"own", "all"}}, Doc: "which events LookupEvents finds: those of the caller's account and Region, as AWS does, or all, for who may read them"},
+
+		{Key: "lake.dir", value: path{&lk.Dir}, Doc: "folder of event data stores, channels and query results; by default lake in the data folder"},
+		{Key: "lake.concurrent", Default: "10", value: number{&lk.Concurrent, 1, 1000, ""}, Doc: "queries of event data stores that an account may have at once; more are refused"},
+		{Key: "lake.timeout", Default: "1h", value: span{&lk.Timeout, time.Second, day, ""}, Doc: "how long such a query may take"},
+		{Key: "lake.results_size", Default: "4GiB", value: size{&lk.ResultsSize, mib, 64 * tib, ""}, Doc: "room for the results of all of them; when it is used up, the oldest go"},
+		{Key: "lake.results_age", Default: "7d", value: span{&lk.ResultsAge, time.Hour, 3650 * day, ""}, Doc: "how long results are kept"},
+
+		{Key: "organization.id", value: text{&org.ID, "text", checkOrganization}, Doc: "id of the organisation that AWS's clients are told of, such as o-spoor00001; without it there is none"},
+		{Key: "organization.root", value: text{&org.Root, "text", checkRoot}, Doc: "id of its root, such as r-spoo"},
+		{Key: "organization.management", value: text{&org.Management, "12 digits", checkAccount}, Doc: "its management account"},
+		{Key: "organization.units", value: entries[Unit]{&org.Units, (*Unit).table}, Doc: "its organisational units; without a parent a unit is below the root"},
+		{Key: "organization.accounts", value: entries[Account]{&org.Accounts, (*Account).table}, Doc: "its accounts, account and the management account among them; without a unit an account is in the root"},
+
 		{Key: "log.level", Default: "info", Flag: "log-level", Live: true, value: choice{&c.Log.Level, []string{"debug", "info", "warn", "error"}}, Doc: "the least important messages that are written"},
 		{Key: "log.format", Default: "text", Flag: "log-format", value: choice{&c.Log.Format, []string{"text", "json"}}, Doc: "form of messages, on standard error"},
+	})
+}
+
+// table lists what is said of a unit.
+func (u *Unit) table() []*Setting {
+	return finish([]*Setting{
+		{Key: "id", Need: true, value: text{&u.ID, "text", checkUnit}},
+		{Key: "name", Need: true, value: text{&u.Name, "text", checkName}},
+		{Key: "parent", value: text{&u.Parent, "text", checkParent}},
+	})
+}
+
+// table lists what is said of an account.
+func (a *Account) table() []*Setting {
+	return finish([]*Setting{
+		{Key: "id", Need: true, value: text{&a.ID, "12 digits", checkAccount}},
+		{Key: "name", Need: true, value: text{&a.Name, "text", checkName}},
+		{Key: "email", value: text{&a.Email, "text", checkEmail}},
+		{Key: "unit", value: text{&a.Unit, "text", checkParent}},
+		{Key: "joined", value: date{&a.Joined}},
 	})
 }
 
@@ -185,6 +225,12 @@ var (
 	bucketForm   = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]+$`)
 	streamForm   = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	roleForm     = regexp.MustCompile(`^arn:[a-z0-9-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+$`)
+	orgForm      = regexp.MustCompile(`^o-[a-z0-9]{10,32}$`)
+	rootForm     = regexp.MustCompile(`^r-[a-z0-9]{4,32}$`)
+	unitForm     = regexp.MustCompile(`^ou-[a-z0-9]{4,32}-[a-z0-9]{8,32}$`)
+	parentForm   = regexp.MustCompile(`^(r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32})$`)
+	shownForm    = regexp.MustCompile(`^[\pL\pN\pP\pS]([\pL\pN\pP\pS ]*[\pL\pN\pP\pS])?$`)
+	emailForm    = regexp.MustCompile(`^[^\s@]+@[^\s@]+\.[^\s@]+$`)
 	externalForm = regexp.MustCompile(`^[A-Za-z0-9+=,.@:/_-]{2,}$`)
 )
 
@@ -211,6 +257,38 @@ func checkRoleARN(s string) error {
 }
 func checkExternalID(s string) error {
 	return form(externalForm, 1224, "2 to 1224 letters, digits and +=,.@:/_-")(s)
+}
+
+func checkOrganization(s string) error {
+	return form(orgForm, 34, "o- and 10 to 32 small letters and digits")(s)
+}
+func checkRoot(s string) error {
+	return form(rootForm, 34, "r- and 4 to 32 small letters and digits")(s)
+}
+func checkUnit(s string) error {
+	return form(unitForm, 68, "ou-, 4 to 32 small letters and digits, a hyphen and 8 to 32 more")(s)
+}
+func checkParent(s string) error { return form(parentForm, 68, "the id of a unit or of the root")(s) }
+func checkName(s string) error {
+	return form(shownForm, 128, "a name of one line, up to 128 bytes")(s)
+}
+func checkEmail(s string) error { return form(emailForm, 64, "an address such as it@example.com")(s) }
+
+func checkRegionOrAny(s string) error {
+	if s == "*" {
+		return nil
+	}
+	return checkRegion(s)
+}
+
+func checkListenOrOff(s string) error {
+	if s == Off {
+		return nil
+	}
+	if checkListen(s) != nil && !strings.Contains(s, ":") {
+		return fmt.Errorf("%.80q: want HOST:PORT, such as 127.0.0.1:4599, or off", s)
+	}
+	return checkListen(s)
 }
 
 func checkBucket(s string) error {

@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Client is where a call came from, and whether it travelled over TLS, for other fronts behind the same proxies.
+func Client(r *http.Request, proxies []netip.Prefix) (netip.Addr, bool) { return client(r, proxies) }
+
 // client finds out where a call came from and whether it travelled over TLS. Proxies that are trusted say so in
 // X-Forwarded-For and X-Forwarded-Proto; what others say there does not count.
 func client(r *http.Request, proxies []netip.Prefix) (addr netip.Addr, tls bool) {

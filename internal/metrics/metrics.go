@@ -55,6 +55,9 @@ const (
 	httpTotal   = "spoor_http_requests_total"
 	httpSeconds = "spoor_http_request_seconds"
 	httpActive  = "spoor_http_requests_active"
+	awsTotal    = "spoor_aws_calls_total"
+	awsSeconds  = "spoor_aws_call_seconds"
+	awsActive   = "spoor_aws_calls_active"
 )
 
 // own are the families of this package.
@@ -63,6 +66,9 @@ func own() []Family {
 		{httpTotal, Counter, "Requests that were answered, by route and status; the route other is of requests without one.", []string{"route", "status"}},
 		{httpSeconds, Histogram, "Seconds from the head of a request to the end of its answer, by route. Live tails are not in it.", []string{"route"}},
 		{httpActive, Gauge, "Requests that are under way.", nil},
+		{awsTotal, Counter, "Calls of AWS's clients that were answered, by service, operation and error code; ok for none, other for what is not served.", []string{"service", "operation", "code"}},
+		{awsSeconds, Histogram, "Seconds from the head of a call of AWS's clients to the end of its answer, by service.", []string{"service"}},
+		{awsActive, Gauge, "Calls of AWS's clients that are under way.", nil},
 		{readErrors, Counter, "Times that the figures of a part could not be read.", []string{"part"}},
 	}
 }
@@ -78,6 +84,10 @@ type Registry struct {
 	took   *prometheus.HistogramVec
 	active prometheus.Gauge
 	errors *prometheus.CounterVec
+
+	awsTotal  *prometheus.CounterVec
+	awsTook   *prometheus.HistogramVec
+	awsActive prometheus.Gauge
 }
 
 // New makes a registry of parts, of the Go runtime and of the process. It is an error when families are declared twice or
@@ -89,8 +99,11 @@ func New(log *slog.Logger, parts ...Part) (*Registry, error) {
 		mine[f.Name] = f
 	}
 	r.total = prometheus.NewCounterVec(prometheus.CounterOpts{Name: httpTotal, Help: mine[httpTotal].Help}, mine[httpTotal].Labels)
-	r.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: httpSeconds, Help: mine[httpSeconds].Help,
-		Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}}, mine[httpSeconds].Labels)
+	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300}
+	r.took = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: httpSeconds, Help: mine[httpSeconds].Help, Buckets: buckets}, mine[httpSeconds].Labels)
+	r.awsTotal = prometheus.NewCounterVec(prometheus.CounterOpts{Name: awsTotal, Help: mine[awsTotal].Help}, mine[awsTotal].Labels)
+	r.awsTook = prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: awsSeconds, Help: mine[awsSeconds].Help, Buckets: buckets}, mine[awsSeconds].Labels)
+	r.awsActive = prometheus.NewGauge(prometheus.GaugeOpts{Name: awsActive, Help: mine[awsActive].Help})
 	r.active = prometheus.NewGauge(prometheus.GaugeOpts{Name: httpActive, Help: mine[httpActive].Help})
 	r.errors = prometheus.NewCounterVec(prometheus.CounterOpts{Name: readErrors, Help: mine[readErrors].Help}, mine[readErrors].Labels)
 	for _, p := range parts {
@@ -102,7 +115,7 @@ func New(log *slog.Logger, parts ...Part) (*Registry, error) {
 			r.descs[f.Name], r.kinds[f.Name] = prometheus.NewDesc(f.Name, f.Help, f.Labels, nil), f.Kind
 		}
 	}
-	for _, c := range []prometheus.Collector{r.total, r.took, r.active, r.errors, collectors.NewGoCollector(),
+	for _, c := range []prometheus.Collector{r.total, r.took, r.active, r.errors, r.awsTotal, r.awsTook, r.awsActive, collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), (*collector)(r)} {
 		if err := r.reg.Register(c); err != nil {
 			return nil, fmt.Errorf("register figures: %w", err)
@@ -142,6 +155,28 @@ func (r *Registry) Observe(route string, status int, took time.Duration, long bo
 	if !long {
 		r.took.WithLabelValues(route).Observe(took.Seconds())
 	}
+}
+
+// BeginCall counts a call of AWS's clients as under way, until the function that it returns is called.
+func (r *Registry) BeginCall() (end func()) {
+	r.awsActive.Inc()
+	return r.awsActive.Dec
+}
+
+// ObserveCall counts a call of AWS's clients that was answered. Service and operation are those that are served, empty for
+// what is not, and code is one of the catalogues of errors, empty for none: never what a caller wrote.
+func (r *Registry) ObserveCall(service, operation, code string, took time.Duration) {
+	if service == "" {
+		service = "other"
+	}
+	if operation == "" {
+		operation = "other"
+	}
+	if code == "" {
+		code = "ok"
+	}
+	r.awsTotal.WithLabelValues(service, operation, code).Inc()
+	r.awsTook.WithLabelValues(service).Observe(took.Seconds())
 }
 
 // collector reads the parts.

@@ -46,12 +46,17 @@ func TestRegistry(t *testing.T) {
 	r.Observe("GET /x", 200, time.Millisecond, false)
 	r.Observe("", 401, time.Millisecond, false)
 	r.Observe("GET /tail", 500, time.Hour, true)
+	r.ObserveCall("sts", "GetCallerIdentity", "", time.Millisecond)
+	r.ObserveCall("", "", "UnknownOperationException", time.Millisecond)
+	defer r.BeginCall()()
 	level = 2
 	got := scrape(t, r)
 	for _, want := range []string{
 		"# TYPE spoor_one_total counter\nspoor_one_total 7\n", `spoor_one_level{side="left\n\""} 2` + "\n", "spoor_http_requests_active 0\n",
 		`spoor_http_requests_total{route="GET /x",status="200"} 1` + "\n", `spoor_http_requests_total{route="GET /tail",status="500"} 1` + "\n",
 		`spoor_http_requests_total{route="other",status="401"} 1` + "\n",
+		`spoor_aws_calls_total{code="ok",operation="GetCallerIdentity",service="sts"} 1` + "\n", `spoor_aws_call_seconds_count{service="other"} 1` + "\n",
+		`spoor_aws_calls_total{code="UnknownOperationException",operation="other",service="other"} 1` + "\n", "spoor_aws_calls_active 1\n",
 		`spoor_http_request_seconds_count{route="GET /x"} 1` + "\n", `spoor_metrics_errors_total{part="one"} 0` + "\n", `spoor_metrics_errors_total{part="two"} `, "go_goroutines ",
 	} {
 		if !strings.Contains(got, want) {

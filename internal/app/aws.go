@@ -1,0 +1,173 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"spoor/internal/awsapi"
+	"spoor/internal/awsapi/caller"
+	"spoor/internal/awsapi/cloudtrail"
+	iamapi "spoor/internal/awsapi/iam"
+	"spoor/internal/awsapi/services"
+	"spoor/internal/awsapi/sts"
+	"spoor/internal/console"
+	"spoor/internal/history"
+	"spoor/internal/iam"
+	"spoor/internal/recorder"
+)
+
+// openAWS binds the address of AWS's clients, beside the other one and as it is.
+func (a *App) openAWS(ctx context.Context) error {
+	set := a.set.Load()
+	if set.aws.listen == "" {
+		return nil
+	}
+	own := set.http
+	own.listen = set.aws.listen
+	f, err := listen(ctx, own, http.HandlerFunc(awsStarting), a.log)
+	if err != nil {
+		return a.blame("aws.listen", err)
+	}
+	a.aws = f
+	f.serve(a.fail)
+	return nil
+}
+
+// awsStarting answers until the parts are there, in a form that AWS's clients take for a reason to try again.
+func awsStarting(w http.ResponseWriter, r *http.Request) {
+	const text = "The service is starting"
+	w.Header().Set("Retry-After", "1")
+	w.Header().Set("Cache-Control", "no-store")
+	if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-amz-json") || r.Header.Get("Content-Type") == "application/json" {
+		w.Header().Set("Content-Type", r.Header.Get("Content-Type"))
+		w.Header().Set("X-Amzn-Errortype", awsapi.Unavailable)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_ = json.NewEncoder(w).Encode(map[string]string{"__type": awsapi.Unavailable, "message": text}) // who asked may have gone
+		return
+	}
+	type failure struct{ Type, Code, Message string }
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_ = xml.NewEncoder(w).Encode(struct {
+		XMLName xml.Name `xml:"ErrorResponse"`
+		Error   failure
+	}{Error: failure{"Receiver", "ServiceUnavailable", text}})
+}
+
+// openHistory opens the event history, where somebody can ask for it.
+func (a *App) openHistory(context.Context) error {
+	set := a.set.Load()
+	if a.aws == nil {
+		return nil
+	}
+	o := set.aws.history
+	o.Store, o.Log, o.Now = a.planner(), a.log.With("part", "history"), a.opts.Now
+	// All events are for the accounts whose principals answer for the others.
+	o.All = func(account string) bool { return account == set.iam.Account || account == set.org.Management }
+	h, err := history.New(o)
+	if err != nil {
+		return a.blame("data", err)
+	}
+	a.history = h
+	a.started("history", func(context.Context) error { return h.Close() })
+	a.background("history's indexes", h.Run)
+	return nil
+}
+
+// endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
+func (a *App) endpoint(set *settings) (http.Handler, error) {
+	e, err := awsapi.New(awsapi.Options{
+		Services: services.All(services.Parts{
+			CloudTrail:    cloudtrail.Options{History: a.history},
+			IAM:           iamapi.Options{Access: a.iam},
+			Organizations: set.org,
+			STS:           sts.Options{Access: a.iam},
+		}),
+		Credentials: keys{a.iam}, Authorizer: decider{a.iam}, Attempts: attempts{a.iam}, Recorder: a.recorder,
+		Account: set.iam.Account, Region: set.region, Regions: set.aws.regions, Skew: set.aws.skew, MaxBody: set.aws.maxBody, InFlight: set.aws.inFlight,
+		Client: func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) },
+		Proven: func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) },
+		Done: func(c *awsapi.Call, code string, _ int) {
+			a.registry.ObserveCall(c.Service, c.Operation, code, a.opts.Now().Sub(c.Time))
+		},
+		Log: a.log.With("part", "aws"), Now: a.opts.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the endpoint of AWS's clients: %w", err)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer a.registry.BeginCall()()
+		e.ServeHTTP(w, r)
+	}), nil
+}
+
+// keys is the access as [awsapi.Credentials].
+type keys struct{ access *iam.Service }
+
+// Lookup implements [awsapi.Credentials].
+func (k keys) Lookup(ctx context.Context, id, token string) (awsapi.Credential, error) {
+	c, err := k.access.Credential(ctx, id, token)
+	if errors.Is(err, iam.ErrNotFound) {
+		return awsapi.Credential{}, awsapi.ErrUnknownKey
+	}
+	if err != nil {
+		return awsapi.Credential{}, err
+	}
+	return awsapi.Credential{Secret: c.Secret, Token: c.Token, Expires: c.Expires, Principal: awsapi.Principal{Identity: identityOf(c), Subject: c}}, nil
+}
+
+// identityOf is who a credential belongs to, as records have it. The endpoint adds the key.
+func identityOf(c iam.Credential) recorder.Identity {
+	p := c.Principal
+	id := recorder.Identity{PrincipalID: p.ID, ARN: p.ARN(), AccountID: p.Account}
+	switch p.Kind {
+	case iam.KindRoot:
+		id.Type = "Root"
+	case iam.KindRole:
+		id.Type = "AssumedRole"
+	default:
+		id.Type, id.UserName = "IAMUser", p.Name
+	}
+	if c.Session == nil {
+		return id
+	}
+	id.SessionContext = &recorder.SessionContext{
+		Attributes:     recorder.SessionAttributes{CreationDate: c.Session.Issued.UTC().Format(time.RFC3339), MFAAuthenticated: fmt.Sprint(c.Session.MFA)},
+		SourceIdentity: c.Session.SourceIdentity,
+	}
+	if r := c.Session.Role; r != nil {
+		id.SessionContext.SessionIssuer = &recorder.SessionIssuer{Type: "Role", PrincipalID: r.ID, ARN: r.ARN(), AccountID: r.Account, UserName: r.Name}
+	}
+	return id
+}
+
+// decider is the access as [awsapi.Authorizer].
+type decider struct{ access *iam.Service }
+
+// Authorize implements [awsapi.Authorizer]. Why it is denied is for the log alone: callers learn who may not do what.
+func (d decider) Authorize(ctx context.Context, x awsapi.Access) error {
+	c, err := caller.Of(d.access, &awsapi.Call{Principal: x.Principal, Address: x.Address, TLS: x.TLS})
+	if err != nil {
+		return err
+	}
+	if err := d.access.AuthorizeARN(ctx, c, iam.Action(x.Action), x.Resources...).Err(); err != nil {
+		return fmt.Errorf("%w: %w", awsapi.ErrDenied, err)
+	}
+	return nil
+}
+
+// attempts is the access as [awsapi.Attempts].
+type attempts struct{ access *iam.Service }
+
+// Wait implements [awsapi.Attempts].
+func (a attempts) Wait(from netip.Addr, id string) time.Duration { return a.access.KeyWait(from, id) }
+
+// Failed implements [awsapi.Attempts].
+func (a attempts) Failed(from netip.Addr, id string) { a.access.KeyFailed(from, id) }
