@@ -33,7 +33,9 @@ func New(o Options) *awsapi.Service {
 type service struct{ o Options }
 
 // unsupported refuses a parameter that would mean something, if it were heeded.
-func unsupported(format string, a ...any) error { return awsapi.Errorf(awsapi.Validation, format, a...) }
+func unsupported(format string, a ...any) error {
+	return awsapi.Errorf(awsapi.Validation, format, a...)
+}
 
 // noMFA refuses what proves the possession of a device.
 func noMFA(serial, code *string) error {
