@@ -220,7 +220,7 @@ var (
 func serve(t *testing.T, dir string, env []string, c *command) (printed, address string, err error) {
 	out, log := &output{first: make(chan struct{})}, &output{first: make(chan struct{})}
 	cmd := exec.Command("bash", "-c", "exec "+c.text)
-	cmd.Dir, cmd.Env = dir, append(slices.Clone(env), "SPOOR_HTTP_LISTEN=127.0.0.1:0")
+	cmd.Dir, cmd.Env = dir, append(slices.Clone(env), "SPOOR_HTTP_LISTEN=127.0.0.1:0", "SPOOR_AWS_LISTEN=127.0.0.1:0")
 	cmd.Stdout, cmd.Stderr = out, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {

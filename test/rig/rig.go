@@ -30,6 +30,7 @@ type Options struct {
 	Program string // the binary
 	Data    string // its data folder
 	Listen  string // address; empty for a free one, which a restart keeps
+	AWS     string // the same for AWS's clients
 	Token   string // of an earlier start; else it is that of the first start
 	Args    []string
 	Env     []string // in addition to the environment of this process
@@ -41,6 +42,7 @@ type Options struct {
 // Server is a process.
 type Server struct {
 	URL   string
+	AWS   string    // URL for AWS's clients
 	Began time.Time // when it was executed
 
 	opts   Options
@@ -61,19 +63,22 @@ var ErrEnded = errors.New("the server has ended")
 
 // Start executes a server, and does not wait until it answers.
 func Start(ctx context.Context, o Options) (*Server, error) {
-	if o.Listen == "" {
+	for _, address := range []*string{&o.Listen, &o.AWS} {
+		if *address != "" {
+			continue
+		}
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
-		o.Listen = l.Addr().String()
+		*address = l.Addr().String()
 		if err := l.Close(); err != nil {
 			return nil, fmt.Errorf("find a free port: %w", err)
 		}
 	}
-	s := &Server{URL: "http://" + o.Listen, opts: o, token: o.Token, done: make(chan struct{}),
+	s := &Server{URL: "http://" + o.Listen, AWS: "http://" + o.AWS, opts: o, token: o.Token, done: make(chan struct{}),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64, DisableCompression: true}}}
-	args := append([]string{"serve", "--data", o.Data, "--listen", o.Listen}, o.Args...)
+	args := append([]string{"serve", "--data", o.Data, "--listen", o.Listen, "--aws-listen", o.AWS}, o.Args...)
 	s.cmd = exec.CommandContext(ctx, o.Program, args...)
 	s.cmd.Env = append(os.Environ(), o.Env...)
 	if o.Disk > 0 {
@@ -171,7 +176,7 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Again are the options that start the same server again.
 func (s *Server) Again() Options {
 	o := s.opts
-	o.Listen, o.Token = strings.TrimPrefix(s.URL, "http://"), s.Token()
+	o.Listen, o.AWS, o.Token = strings.TrimPrefix(s.URL, "http://"), strings.TrimPrefix(s.AWS, "http://"), s.Token()
 	return o
 }
 

@@ -56,7 +56,7 @@ var (
 func (d *desk) serve(token string, args ...string) *service {
 	d.t.Helper()
 	s := &service{d: d, token: token, errs: &safeBuffer{}, done: make(chan struct{})}
-	s.cmd = d.command(append([]string{"serve", "--listen", "127.0.0.1:0"}, args...)...)
+	s.cmd = d.command(append([]string{"serve", "--listen", "127.0.0.1:0", "--aws-listen", "127.0.0.1:0"}, args...)...)
 	s.cmd.Stderr = s.errs
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -245,7 +245,7 @@ func TestServeStory(t *testing.T) {
 	s.eventually("the rest is found", func() bool { return slices.Equal(s.ids("eventName=StoryOne"), numberedIDs(0, 60)) })
 
 	// A second server and commands that would change the folder are told what to do.
-	d.spoor("serve", "--listen", "127.0.0.1:0").exits(4).complains("data (default)", "another server uses this folder", "--data")
+	d.spoor("serve", "--listen", "127.0.0.1:0", "--aws-listen", "127.0.0.1:0").exits(4).complains("data (default)", "another server uses this folder", "--data")
 	d.spoor("iam", "user", "create", "ann", "--role", "analyst").exits(usage).complains("stop the service, or use its HTTP API")
 	d.spoor("iam", "user", "list").exits(clean).says("root")
 
@@ -436,7 +436,7 @@ func TestServeUsage(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
 	s := d.serve("", "--data", "one")
-	d.spoor("serve", "--data", "two", "--listen", strings.TrimPrefix(s.url, "http://")).exits(4).complains("http.listen (--listen)", "address already in use")
+	d.spoor("serve", "--data", "two", "--aws-listen", "127.0.0.1:0", "--listen", strings.TrimPrefix(s.url, "http://")).exits(4).complains("http.listen (--listen)", "address already in use")
 	if slices.ContainsFunc(d.files(), func(name string) bool { return strings.HasPrefix(name, "two/iam") }) {
 		t.Error("a start that failed has made a credential that nobody saw")
 	}
