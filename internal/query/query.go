@@ -204,7 +204,12 @@ type set struct {
 }
 
 // ask prepares a question; asking.done must be called.
-func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, _ *asking, err error) {
+func (e *Engine) ask(ctx context.Context, f Filter) (context.Context, *asking, error) {
+	return e.askFor(ctx, f, time.Duration(e.timeout.Load()))
+}
+
+// askFor is ask with a time limit.
+func (e *Engine) askFor(ctx context.Context, f Filter, timeout time.Duration) (_ context.Context, _ *asking, err error) {
 	e.asked.Add(1)
 	q, err := search.Parse(f.Terms)
 	if err != nil {
@@ -216,7 +221,6 @@ func (e *Engine) ask(ctx context.Context, f Filter) (_ context.Context, _ *askin
 	if slices.ContainsFunc(slices.Concat(f.Accounts, f.Regions), func(s string) bool { return strings.IndexByte(s, 0) >= 0 || !utf8.ValidString(s) }) {
 		return nil, nil, fmt.Errorf("%w: an account or Region is not text", ErrInvalid)
 	}
-	timeout := time.Duration(e.timeout.Load())
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("%w of %s", ErrTimeout, timeout))
 	leave, err := e.enter(ctx)
 	if err != nil {

@@ -1,11 +1,14 @@
 package query
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
+	"time"
 
 	"spoor/internal/store"
 	"spoor/internal/store/duckdb"
@@ -27,19 +30,18 @@ func (r *Rows) Close() error {
 	return r.Rows.Close()
 }
 
-// SQL asks in SQL. What may not be asked gives a [*RefusedError] or [ErrInvalid].
-func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
-	opts := duckdb.QueryOptions{}
+// options are those of a question, whose Query is then there.
+func (q *SQL) options() (opts duckdb.QueryOptions, err error) {
 	switch {
 	case q.Query != "" && q.Ready != "":
-		return nil, fmt.Errorf("%w: either SQL or the name of a ready query, not both", ErrInvalid)
+		return opts, fmt.Errorf("%w: either SQL or the name of a ready query, not both", ErrInvalid)
 	case q.Ready != "":
 		r, ok := duckdb.FindReady(q.Ready)
 		if !ok {
-			return nil, fmt.Errorf("%w: there is no ready query %q", ErrInvalid, q.Ready)
+			return opts, fmt.Errorf("%w: there is no ready query %q", ErrInvalid, q.Ready)
 		}
 		if opts.Params, err = r.Bind(q.Params); err != nil {
-			return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
+			return opts, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		q.Query = r.SQL
 	default:
@@ -47,10 +49,39 @@ func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
 			opts.Params = append(opts.Params, duckdb.Param{Name: name, Value: q.Params[name]})
 		}
 	}
+	return opts, nil
+}
+
+// Check tells whether SQL can be asked, without asking it. It takes no place, and reads no file of the store. Errors are
+// those of [Engine.SQL].
+func (e *Engine) Check(ctx context.Context, q SQL) error {
+	opts, err := q.options()
+	if err != nil {
+		return err
+	}
+	duck, leave := e.use()
+	defer leave()
+	opts.Scope = &duckdb.Scope{}
+	if err := duck.CheckQuery(ctx, q.Query, opts); err != nil {
+		return invalid(err)
+	}
+	return nil
+}
+
+// SQL asks in SQL. What may not be asked gives a [*RefusedError] or [ErrInvalid].
+func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
+	opts, err := q.options()
+	if err != nil {
+		return nil, err
+	}
 	if most := e.maxRows.Load(); q.Limit <= 0 || q.Limit > most {
 		q.Limit = most
 	}
-	ctx, a, err := e.ask(ctx, Filter{Since: q.Since, Until: q.Until, Accounts: q.Accounts, Regions: q.Regions})
+	opts.Limit = q.Limit + 1
+	if q.Whole {
+		q.Limit, opts.Limit = math.MaxInt64, 0
+	}
+	ctx, a, err := e.askFor(ctx, Filter{Since: q.Since, Until: q.Until, Accounts: q.Accounts, Regions: q.Regions}, cmp.Or(q.Timeout, time.Duration(e.timeout.Load())))
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +92,7 @@ func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
 	}()
 	var rows *duckdb.Rows
 	if err := a.whole(ctx, func() error {
-		opts.Scope, opts.Limit = a.scope(a.files()), q.Limit+1
+		opts.Scope = a.scope(a.files())
 		rows, err = a.duck.Query(ctx, q.Query, opts)
 		return err
 	}); err != nil {

@@ -152,8 +152,11 @@ type SQL struct {
 	// Since, Until, Accounts and Regions bound what the tables have; see [Filter].
 	Since, Until      time.Time
 	Accounts, Regions []string
-	// Limit is the most rows to give, Options.MaxRows when 0 or more than that.
+	// Limit is the most rows to give, Options.MaxRows when 0 or more than that. Whole gives all rows, however many.
 	Limit int64
+	Whole bool
+	// Timeout ends the question in place of Options.Timeout, when not 0.
+	Timeout time.Duration
 	// DataStores, when not nil, are the only tables that are there, and Query is in the Lake dialect.
 	DataStores []duckdb.DataStore
 }

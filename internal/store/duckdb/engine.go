@@ -31,6 +31,8 @@ type Scope struct {
 	// The zero values are no bounds. Events without a time are always seen.
 	Since, Until      time.Time
 	Accounts, Regions []string
+	// Facts are what is known of Files, by path. Queries of the Lake dialect leave out files by them.
+	Facts map[string]FileFacts
 }
 
 // Options of an [Engine].
@@ -159,7 +161,12 @@ func Open(ctx context.Context, opts Options) (_ *Engine, err error) {
 }
 
 // Check tells whether a query can be asked, without asking it.
-func (e *Engine) Check(ctx context.Context, sql string, params ...Param) (err error) {
+func (e *Engine) Check(ctx context.Context, sql string, params ...Param) error {
+	return e.CheckQuery(ctx, sql, QueryOptions{Params: params})
+}
+
+// CheckQuery is Check of a query with options. The files of its scope are of no account.
+func (e *Engine) CheckQuery(ctx context.Context, sql string, opts QueryOptions) (err error) {
 	ctx, done, fail := e.limits(ctx)
 	defer func() {
 		if err != nil {
@@ -172,7 +179,7 @@ func (e *Engine) Check(ctx context.Context, sql string, params ...Param) (err er
 		return fmt.Errorf("ask the query engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	_, err = e.plan(ctx, conn, sql, QueryOptions{Params: params})
+	_, err = e.plan(ctx, conn, sql, opts)
 	return err
 }
 
@@ -278,7 +285,7 @@ func (e *Engine) viewSQL(t table) string {
 	case t.view == eventsView:
 		sql = eventsSQL()
 	case t.view == athenaView:
-		sql = athenaSQL
+		sql = athenaSQL()
 	case t.view == dataStoreView:
 		sql = dataStoreSQL()
 	default:
@@ -296,7 +303,7 @@ func (e *Engine) fixedEmpty() bool { return len(e.opts.Files) == 0 && len(e.opts
 
 // noneSQL writes the file that is asked where a scope has no files: the engine must have one.
 func (e *Engine) noneSQL() string {
-	if len(e.opts.Dirs) == 0 {
+	if e.fixedEmpty() {
 		return ""
 	}
 	e.none = filepath.Join(e.temp, "none.parquet")

@@ -64,9 +64,10 @@ func focusSQL() string {
 }
 
 // setFocus prepares a connection for a query. It must be done before each, since connections are used again.
-func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, scope Scope, f focus) error {
+// It gives the files that are left.
+func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, scope Scope, f focus) ([]string, error) {
 	if e.fixedEmpty() {
-		return nil
+		return nil, nil
 	}
 	if len(scope.Files) == 0 {
 		scope.Files = []string{e.none}
@@ -108,15 +109,15 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, scope Scope, f fo
 	}
 	var known bool
 	if err := conn.QueryRowContext(ctx, "SELECT getvariable('"+schemaVar+"') IS NOT NULL").Scan(&known); err != nil {
-		return fmt.Errorf("prepare the query: %w", err)
+		return nil, fmt.Errorf("prepare the query: %w", err)
 	}
 	if !known {
 		if _, err := conn.ExecContext(ctx, "SET VARIABLE "+schemaVar+" = "+schemaSQL(func(segment.Column) bool { return true })); err != nil {
-			return fmt.Errorf("prepare the query: %w", err)
+			return nil, fmt.Errorf("prepare the query: %w", err)
 		}
 	}
 	if err := set(scope.Files); err != nil || f.values == nil && f.arn == "" || len(scope.Files) == 1 {
-		return err
+		return scope.Files, err
 	}
 	find := e.mayHave
 	if f.values != nil {
@@ -124,15 +125,15 @@ func (e *Engine) setFocus(ctx context.Context, conn *sql.Conn, scope Scope, f fo
 	}
 	files, err := find(ctx, conn, scope.Files, f)
 	if err != nil {
-		return ctx.Err() // a file that cannot be read is the query's to report
+		return scope.Files, ctx.Err() // a file that cannot be read is the query's to report
 	}
 	if len(files) == 0 {
 		files = scope.Files[:1] // one must be asked
 	}
 	if len(files) == len(scope.Files) {
-		return nil
+		return files, nil
 	}
-	return set(files)
+	return files, set(files)
 }
 
 // often is how many row groups of the newest file have an ARN that is better looked for from there on. Bloom filters alone

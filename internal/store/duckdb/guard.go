@@ -9,11 +9,33 @@ import (
 )
 
 // RefusedError says why a query is not run: it asks for something that queries may not do, or that is not supported.
-type RefusedError struct{ Reason string }
+type RefusedError struct {
+	Reason string
+	// Line and Column say where in the query, from 1 on, Column in characters; 0 where that is not known. Only refusals of
+	// the Lake dialect tell.
+	Line, Column int
 
-func (e *RefusedError) Error() string { return "query refused: " + e.Reason }
+	near string // what to look for in the query for a place
+}
 
-func refusef(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+func (e *RefusedError) Error() string {
+	switch {
+	case e.Column > 0:
+		return fmt.Sprintf("query refused: line %d, column %d: %s", e.Line, e.Column, e.Reason)
+	case e.Line > 0:
+		return fmt.Sprintf("query refused: line %d: %s", e.Line, e.Reason)
+	}
+	return "query refused: " + e.Reason
+}
+
+func refusef(format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...)}
+}
+
+// refuseNear refuses for a name in the query.
+func refuseNear(name, format string, args ...any) error {
+	return &RefusedError{Reason: fmt.Sprintf(format, args...), near: name}
+}
 
 // tableFunctions are the table functions that queries may use. All others are refused: most read files or tell about the
 // engine, some change it.
@@ -41,7 +63,10 @@ const (
 type guard struct {
 	tables map[string]bool // schema.name and name, in lower case
 	ctes   map[string]bool
+	lake   bool // in the Lake dialect tables are event data stores
 }
+
+const onlySelect = "only SELECT can be asked of event data stores"
 
 // check refuses a query, parsed to a tree by the engine's parser, that names anything but what is allowed.
 func (g guard) check(tree []byte) error {
@@ -57,6 +82,10 @@ func (g guard) check(tree []byte) error {
 		return fmt.Errorf("read the parsed query: %w", err)
 	}
 	switch {
+	case doc.Error && doc.Type == "not implemented" && g.lake:
+		return refusef(onlySelect)
+	case doc.Error && g.lake:
+		return refusef("the query is not SQL: %s", strings.TrimSpace(doc.Message))
 	case doc.Error && doc.Type == "not implemented":
 		return refusef("only SELECT, WITH, EXPLAIN, DESCRIBE and SHOW TABLES can be asked")
 	case doc.Error:
@@ -120,13 +149,13 @@ func (g guard) object(v map[string]any) error {
 	str := func(key string) string { s, _ := v[key].(string); return strings.ToLower(s) }
 	if name := str("function_name"); name != "" {
 		if str("catalog") != "" || str("schema") != "" && str("schema") != "main" {
-			return refusef("functions are named without a schema: %s", name)
+			return refuseNear(name, "functions are named without a schema: %s", name)
 		}
 		if why, no := refusedFunctions[name]; no {
-			return refusef("the function %s cannot be used: %s", name, why)
+			return refuseNear(name, "the function %s cannot be used: %s", name, why)
 		}
 		if strings.HasPrefix(name, "pg_") || strings.HasPrefix(name, "has_") || strings.HasPrefix(name, "duckdb_") || strings.HasPrefix(name, "pragma_") {
-			return refusef("the function %s cannot be used: %s", name, tells)
+			return refuseNear(name, "the function %s cannot be used: %s", name, tells)
 		}
 	}
 	switch str("type") {
@@ -136,9 +165,13 @@ func (g guard) object(v map[string]any) error {
 		switch {
 		case !isTable:
 		case str("catalog_name") != "":
-			return refusef("there is no catalog %s", str("catalog_name"))
+			return refuseNear(str("catalog_name"), "there is no catalog %s", str("catalog_name"))
 		case schema == "" && g.ctes[name]:
 		case schema == "" && g.tables[name], schema != "" && g.tables[schema+"."+name]:
+		case g.lake && schema == "" && isUUID(name):
+			return refuseNear(name, "there is no event data store %s", name)
+		case g.lake:
+			return refuseNear(name, "there is no table %s; FROM names event data stores, by their ids", name)
 		default:
 			if schema != "" {
 				name = schema + "." + name
@@ -152,9 +185,12 @@ func (g guard) object(v map[string]any) error {
 		}
 		name, _ := f["function_name"].(string)
 		if !tableFunctions[strings.ToLower(name)] {
-			return refusef("the table function %s cannot be used", name)
+			return refuseNear(name, "the table function %s cannot be used", name)
 		}
 	case "show_ref":
+		if g.lake {
+			return refusef(onlySelect)
+		}
 		if kind := str("show_type"); kind != "describe" && kind != "summary" || v["query"] == nil {
 			return refusef("only SHOW TABLES, DESCRIBE and SUMMARIZE of a table or query can be asked")
 		}

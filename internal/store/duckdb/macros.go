@@ -87,6 +87,14 @@ CREATE MACRO at_timezone(t, z) AS timezone(z, t);
 CREATE MACRO with_timezone(t, z) AS timezone(z, CAST(t AS TIMESTAMP));
 CREATE MACRO current_timezone() AS 'UTC';
 
+-- the Lake dialect's
+CREATE MACRO spoor_now() AS make_timestamp(epoch_us(now()));
+CREATE MACRO spoor_iso_utc(s) AS make_timestamp(epoch_us(CAST(s AS TIMESTAMP WITH TIME ZONE)));
+CREATE MACRO spoor_at_zone(t, z) AS timezone(z, CAST(t AS TIMESTAMP WITH TIME ZONE));
+CREATE MACRO spoor_moment(s) AS TRY_CAST(s AS TIMESTAMP);
+CREATE MACRO spoor_map(s) AS TRY_CAST(TRY_CAST(s AS JSON) AS MAP(VARCHAR, VARCHAR));
+CREATE MACRO spoor_split_part(s, d, n) AS string_split(s, d)[n];
+
 -- ours
 CREATE MACRO is_subnet_of(net, address) AS ip_in(address, net);
 `

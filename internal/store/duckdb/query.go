@@ -55,6 +55,7 @@ type Rows struct {
 	values []Value
 
 	events, bytes int64
+	lake          []*sqlType // of the columns, in the Lake dialect
 }
 
 // Scanned is how many events the files that were looked at have, and how many bytes. It is known at once, and 0 where the
@@ -85,6 +86,10 @@ func (r *Rows) Next() (values []Value, ok bool, err error) {
 	}
 	for i, c := range r.cells {
 		r.values[i] = Value{Text: c.String, Null: !c.Valid}
+		if r.lake != nil {
+			r.values[i].Text = r.lake[i].text(c.String)
+			continue
+		}
 		if c.Valid && r.Columns[i].Kind == Time {
 			r.values[i].Text = isoText(c.String, r.Columns[i].Type)
 		}
@@ -113,6 +118,8 @@ type QueryOptions struct {
 	Limit int64
 	// Scope is what the query sees, in place of what the options of the engine say. Its files lie in [Options.Dirs].
 	Scope *Scope
+	// DataStores, when not nil, are the only tables, and the query is in the Lake dialect.
+	DataStores []DataStore
 	// Own is for queries that the program itself wrote, with all texts in them quoted: they are DuckDB's SQL as it is, and may
 	// read [Segments] too. The rest of the sandbox is around them as around others.
 	Own bool
@@ -144,10 +151,15 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	if err != nil {
 		return nil, err
 	}
-	files := e.scopeOf(&opts).Files
+	scope := e.scopeOf(&opts)
+	files := scope.Files
 	stop := e.watchMemory(ctx)
 	defer stop()
 	r := &Rows{Columns: p.columns, done: done, fail: fail}
+	for _, f := range p.files {
+		r.events += scope.Facts[f].Rows
+		r.bytes += scope.Facts[f].Bytes
+	}
 	ask := func(sql string) (*sqlRows, error) {
 		rows, err := conn.QueryContext(ctx, sql)
 		if err != nil {
@@ -160,6 +172,9 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	} else {
 		// The driver takes a result into memory whole, uncounted. A table of the engine counts, and goes to disk where it must.
 		if _, err = conn.ExecContext(ctx, "CREATE OR REPLACE TEMP TABLE "+resultTable+" AS "+p.numbered(opts.Limit)); err != nil {
+			if p.lake != nil {
+				err = lakeError(err, p.lake.toks, p.prefix+1)
+			}
 			return nil, e.blame(ctx, conn, files, err)
 		}
 		drop := func() error {
@@ -189,6 +204,11 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	r.values = make([]Value, len(p.columns))
 	for i := range r.cells {
 		r.scan = append(r.scan, &r.cells[i])
+	}
+	if p.lake != nil {
+		for _, c := range p.columns {
+			r.lake = append(r.lake, parseType(c.Type))
+		}
 	}
 	return r, nil
 }
@@ -293,6 +313,11 @@ type plan struct {
 	own     bool   // see [QueryOptions.Own]
 	explain string // EXPLAIN or EXPLAIN ANALYZE, or ""
 	columns []Column
+
+	files  []string     // those that are asked
+	lake   *translation // in the Lake dialect
+	stores []DataStore
+	prefix int // how many lines stand before the query in sql
 }
 
 // plan translates and checks a query, and finds the names of its columns.
@@ -305,6 +330,9 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, opts Qu
 		p.sql, p.own = query, true
 		return p, e.check(ctx, conn, g, scope, p)
 	}
+	if opts.DataStores != nil {
+		return e.lakePlan(ctx, conn, query, opts)
+	}
 	toks, err := lex(query)
 	if err != nil {
 		return nil, err
@@ -313,14 +341,20 @@ func (e *Engine) plan(ctx context.Context, conn *sql.Conn, query string, opts Qu
 		return nil, err
 	}
 	t := &translation{toks: toks, params: opts.Params}
+	return p, e.translate(t, p, func() error { return e.check(ctx, conn, g, scope, p) })
+}
+
+// translate translates a query until it can be asked: once, or twice where only a refusal tells what is unnested.
+func (e *Engine) translate(t *translation, p *plan, check func() error) error {
 	for {
+		var err error
 		t.multi, p.columns = false, nil
 		if p.sql, err = t.all(); err != nil {
-			return nil, err
+			return err
 		}
-		err = e.check(ctx, conn, g, scope, p)
+		err = check()
 		if err == nil || !t.multi || t.maps || !strings.Contains(err.Error(), "UNNEST") {
-			return p, err
+			return err
 		}
 		t.maps = true // what is unnested to several columns must be a map
 	}
@@ -333,19 +367,29 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, g guard, scope Scope
 		return fmt.Errorf("read the query: %w", err)
 	}
 	if err := g.check([]byte(tree)); err != nil {
+		if p.lake != nil {
+			err = lakeSyntax(ctx, conn, lakePlace(err, p.lake.toks), p.lake.toks)
+		}
 		return err
 	}
 	tables, f := focusOf([]byte(tree))
-	if !slices.Equal(tables, []string{segmentsTable().key()}) && !slices.ContainsFunc(e.tables, func(t table) bool {
-		return slices.Equal(tables, []string{t.key()}) && (t.view == eventsView || t.view == athenaView || t.view == dataStoreView)
-	}) {
-		f = focus{} // the other tables are of more than single rows
-	}
-	if err := e.setFocus(ctx, conn, scope, f); err != nil {
-		return err
-	}
-	if err := e.define(ctx, conn, tables, scope.Files); err != nil {
-		return err
+	if p.lake != nil {
+		if err := e.lakeBind(ctx, conn, p, tables, scope, f); err != nil {
+			return lakeError(err, p.lake.toks, p.prefix)
+		}
+	} else {
+		if !slices.Equal(tables, []string{segmentsTable().key()}) && !slices.ContainsFunc(e.tables, func(t table) bool {
+			return slices.Equal(tables, []string{t.key()}) && (t.view == eventsView || t.view == athenaView || t.view == dataStoreView)
+		}) {
+			f = focus{} // the other tables are of more than single rows
+		}
+		var err error
+		if p.files, err = e.setFocus(ctx, conn, scope, f); err != nil {
+			return err
+		}
+		if err := e.define(ctx, conn, tables, scope.Files); err != nil {
+			return err
+		}
 	}
 	if p.own {
 		return nil // its columns are named apart, and known when it was run
@@ -384,7 +428,13 @@ func (e *Engine) check(ctx context.Context, conn *sql.Conn, g guard, scope Scope
 		}
 		return err
 	}); err != nil {
+		if p.lake != nil {
+			err = lakeError(err, p.lake.toks, p.prefix)
+		}
 		return err
+	}
+	if p.lake != nil {
+		lakeNames([]byte(tree), names)
 	}
 	if p.explain != "" {
 		p.columns = []Column{{Name: "explain_key", Type: "VARCHAR"}, {Name: "explain_value", Type: "VARCHAR"}}

@@ -2,6 +2,7 @@ package duckdb
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"unicode/utf8"
 )
@@ -42,16 +43,23 @@ func (e *openError) Error() string { return "the query is not SQL: " + e.what }
 
 // lex splits a query into tokens. Joined they are the query.
 func lex(sql string) ([]token, error) {
+	toks, _, err := scan(sql)
+	return toks, err
+}
+
+// scan is lex; at is where in the query an error is.
+func scan(sql string) (_ []token, at int, _ error) {
 	if len(sql) > maxQuery {
-		return nil, refusef("the query has %d bytes; the limit is %d", len(sql), maxQuery)
+		return nil, at, refusef("the query has %d bytes; the limit is %d", len(sql), maxQuery)
 	}
 	if !utf8.ValidString(sql) || strings.IndexByte(sql, 0) >= 0 {
-		return nil, refusef("the query is not UTF-8 text")
+		return nil, at, refusef("the query is not UTF-8 text")
 	}
 	var out []token
 	var open []int
 	for i := 0; i < len(sql); {
 		start := i
+		at = i
 		t := token{mate: -1}
 		c := sql[i]
 		switch {
@@ -66,13 +74,13 @@ func lex(sql string) ([]token, error) {
 		case strings.HasPrefix(sql[i:], "/*"):
 			end := blockComment(sql[i:])
 			if end < 0 {
-				return nil, &openError{"a comment that starts with /* does not end", false}
+				return nil, at, &openError{"a comment that starts with /* does not end", false}
 			}
 			i += end
 		case c == '\'' || c == '"':
 			for i++; ; i++ {
 				if i >= len(sql) {
-					return nil, &openError{fmt.Sprintf("a text that starts with %c does not end", c), false}
+					return nil, at, &openError{fmt.Sprintf("a text that starts with %c does not end", c), false}
 				}
 				if sql[i] != c {
 					continue
@@ -100,7 +108,7 @@ func lex(sql string) ([]token, error) {
 			t.kind = word
 			t.low = strings.ToLower(sql[start:i])
 			if i < len(sql) && sql[i] == '\'' && len(t.low) == 1 {
-				return nil, refusef("texts with a prefix, such as %s'…', are not supported", sql[start:i])
+				return nil, at, refusef("texts with a prefix, such as %s'…', are not supported", sql[start:i])
 			}
 		case isDigit(c) || c == '.' && i+1 < len(sql) && isDigit(sql[i+1]):
 			for i < len(sql) && (isDigit(sql[i]) || identStart(sql[i]) || sql[i] == '.' || (sql[i] == '+' || sql[i] == '-') && (sql[i-1] == 'e' || sql[i-1] == 'E')) {
@@ -113,7 +121,7 @@ func lex(sql string) ([]token, error) {
 				i++
 			}
 			if i < len(sql) && sql[i] == '$' {
-				return nil, refusef("texts in $…$ are not supported")
+				return nil, at, refusef("texts in $…$ are not supported")
 			}
 			t.kind = param
 			t.low = strings.ToLower(sql[start:i])
@@ -130,15 +138,15 @@ func lex(sql string) ([]token, error) {
 			case '(', '[', '{':
 				open = append(open, len(out))
 				if len(open) > maxNesting {
-					return nil, refusef("the query has more than %d parentheses in each other", maxNesting)
+					return nil, at, refusef("the query has more than %d parentheses in each other", maxNesting)
 				}
 			case ')', ']', '}':
 				if len(open) == 0 {
-					return nil, refusef("a %c without its partner", c)
+					return nil, at, refusef("a %c without its partner", c)
 				}
 				o := open[len(open)-1]
 				if want := map[byte]string{')': "(", ']': "[", '}': "{"}[c]; out[o].text != want {
-					return nil, refusef("a %s is closed by a %c", out[o].text, c)
+					return nil, at, refusef("a %s is closed by a %c", out[o].text, c)
 				}
 				open = open[:len(open)-1]
 				out[o].mate, t.mate = len(out), o
@@ -148,9 +156,17 @@ func lex(sql string) ([]token, error) {
 		out = append(out, t)
 	}
 	if len(open) > 0 {
-		return nil, &openError{fmt.Sprintf("a %s is not closed", out[open[len(open)-1]].text), true}
+		return nil, offset(out, open[len(open)-1]), &openError{fmt.Sprintf("a %s is not closed", out[open[len(open)-1]].text), true}
 	}
-	return out, nil
+	return out, 0, nil
+}
+
+// offset is where in the query a token is.
+func offset(toks []token, i int) (at int) {
+	for _, t := range toks[:i] {
+		at += len(t.text)
+	}
+	return at
 }
 
 // blockComment is the length of the comment that s starts with, -1 when it does not end. Comments nest, as in the parser.
@@ -210,6 +226,11 @@ type translation struct {
 	// multi reports that such an UNNEST was met.
 	multi bool
 	err   error
+
+	lake *lakeForms // in the Lake dialect
+	// vars are the parameters of lambdas that are written as something else.
+	vars    map[string]string
+	lambdas int
 }
 
 // Translate writes a query in Trino's SQL as DuckDB takes it. What is DuckDB's own stays as it is. What Translate does:
@@ -298,6 +319,17 @@ func (t *translation) args(open int) (out [][2]int) {
 func (t *translation) emit(b *strings.Builder, i, end int) {
 	for i < end {
 		tok := t.toks[i]
+		if t.lake != nil {
+			if after := t.lakeForm(b, i, end); after > 0 {
+				i = after
+				continue
+			}
+		}
+		if to, ok := t.vars[tok.low]; ok && tok.kind == word && t.prev(i).text != "." && !t.is(t.next(i+1, end), end, "(") {
+			b.WriteString(to)
+			i++
+			continue
+		}
 		switch tok.kind {
 		case uuid:
 			b.WriteString(dataStoreView)
@@ -392,6 +424,9 @@ func renamed(name string) string {
 // writing in another way, and returns the index after it.
 func (t *translation) call(b *strings.Builder, name string, i, open, end int) int {
 	after := t.toks[open].mate + 1
+	if t.lake != nil && t.lakeCall(b, name, open) {
+		return after
+	}
 	if to := renamed(name); to != "" {
 		b.WriteString(to)
 		return i + 1
@@ -464,15 +499,76 @@ func (t *translation) call(b *strings.Builder, name string, i, open, end int) in
 		}
 		return 0
 	case "reduce":
-		t.fail("reduce is not supported; write list_reduce(array, lambda (s, x): …, initial)")
+		if len(args) != 4 {
+			return 0
+		}
+		fmt.Fprintf(b, "(list_transform([list_reduce(%s, %s, %s)], %s))[1]", arg(0), arg(2), arg(1), arg(3))
+	case "map_filter":
+		if body, ok := t.lambda(args, "spoor_e%d", "spoor_e%d.key", "spoor_e%d.value"); ok {
+			fmt.Fprintf(b, "map_from_entries(list_filter(map_entries(%s), %s))", arg(0), body)
+			break
+		}
 		return 0
-	case "map_filter", "transform_values", "transform_keys", "zip_with":
-		t.fail("%s is not supported; use map_entries with filter and transform", name)
+	case "transform_values", "transform_keys":
+		if body, ok := t.lambda(args, "spoor_e%d", "spoor_e%d.key", "spoor_e%d.value"); ok {
+			e, body, _ := strings.Cut(body, " -> ")
+			pair := [2]string{e + ".key", body}
+			if name == "transform_keys" {
+				pair = [2]string{body, e + ".value"}
+			}
+			fmt.Fprintf(b, "map_from_entries(list_transform(map_entries(%s), %s -> (%s, %s)))", arg(0), e, pair[0], pair[1])
+			break
+		}
+		return 0
+	case "zip_with":
+		if len(args) != 3 {
+			return 0
+		}
+		if body, ok := t.lambda(args[1:], "spoor_e%d", "spoor_e%d[1]", "spoor_e%d[2]"); ok {
+			fmt.Fprintf(b, "list_transform(list_zip(%s, %s), %s)", arg(0), arg(1), body)
+			break
+		}
 		return 0
 	default:
 		return 0
 	}
 	return after
+}
+
+// lambda writes the second of two arguments, a lambda of two parameters, as one of one parameter, of which they are the
+// members first and second. All are patterns for a number.
+func (t *translation) lambda(args [][2]int, param, first, second string) (string, bool) {
+	if len(args) != 2 {
+		return "", false
+	}
+	end := args[1][1]
+	open := t.next(args[1][0], end)
+	if !t.is(open, end, "(") {
+		return "", false
+	}
+	names := t.args(open)
+	arrow := t.next(t.toks[open].mate+1, end)
+	if len(names) != 2 || !t.is(arrow, end, "->") {
+		return "", false
+	}
+	t.lambdas++
+	outer := t.vars
+	t.vars = maps.Clone(outer)
+	if t.vars == nil {
+		t.vars = map[string]string{}
+	}
+	for k, to := range []string{first, second} {
+		at := t.next(names[k][0], names[k][1])
+		if at >= names[k][1] || t.toks[at].kind != word {
+			t.vars = outer
+			return "", false
+		}
+		t.vars[t.toks[at].low] = fmt.Sprintf(to, t.lambdas)
+	}
+	p := fmt.Sprintf(param, t.lambdas)
+	body := t.str(arrow+1, end)
+	t.vars = outer
+	return p + " -> (" + body + ")", true
 }
 
 // cast writes CAST and TRY_CAST.

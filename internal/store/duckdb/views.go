@@ -119,7 +119,8 @@ func eventsSQL() string {
 const isoTime = `CASE WHEN epoch_us(eventTime) % 1000000 = 0 THEN strftime(CAST(eventTime AS TIMESTAMP), '%Y-%m-%dT%H:%M:%SZ') ELSE strftime(CAST(eventTime AS TIMESTAMP), '%Y-%m-%dT%H:%M:%S.%fZ') END`
 
 // athenaSQL is Athena's table: lower-case names, times and booleans as text, JSON as text, partition columns.
-const athenaSQL = `SELECT
+func athenaSQL() string {
+	return `SELECT
 	eventVersion AS eventversion,
 	CASE WHEN userIdentity IS NULL THEN NULL ELSE {
 		'type': userIdentity.type, 'principalid': userIdentity.principalId, 'arn': userIdentity.arn, 'accountid': userIdentity.accountId,
@@ -147,10 +148,7 @@ const athenaSQL = `SELECT
 	eventType AS eventtype, apiVersion AS apiversion, CAST(readOnly AS VARCHAR) AS readonly, recipientAccountId AS recipientaccountid,
 	serviceEventDetails AS serviceeventdetails, sharedEventID AS sharedeventid, vpcEndpointId AS vpcendpointid, vpcEndpointAccountId AS vpcendpointaccountid,
 	eventCategory AS eventcategory,
-	CASE WHEN addendum IS NULL THEN NULL ELSE {
-		'reason': TRY(json_extract_string(addendum, '$.reason')), 'updatedfields': TRY(json_extract_string(addendum, '$.updatedFields')),
-		'originalrequestid': TRY(coalesce(json_extract_string(addendum, '$.originalRequestID'), json_extract_string(addendum, '$.originalRequestId'))),
-		'originaleventid': TRY(coalesce(json_extract_string(addendum, '$.originalEventID'), json_extract_string(addendum, '$.originalEventId')))} END AS addendum,
+	` + addendumSQL(strings.ToLower) + ` AS addendum,
 	sessionCredentialFromConsole AS sessioncredentialfromconsole, edgeDeviceDetails AS edgedevicedetails,
 	CASE WHEN tlsDetails IS NULL THEN NULL ELSE {
 		'tlsversion': tlsDetails.tlsVersion, 'ciphersuite': tlsDetails.cipherSuite, 'clientprovidedhostheader': tlsDetails.clientProvidedHostHeader} END AS tlsdetails,
@@ -159,24 +157,10 @@ const athenaSQL = `SELECT
 	strftime(CAST(eventTime AS TIMESTAMP), '%Y') AS "year", strftime(CAST(eventTime AS TIMESTAMP), '%m') AS "month", strftime(CAST(eventTime AS TIMESTAMP), '%d') AS "day",
 	account
 FROM main.` + segmentsView
-
-// dataStoreSQL is a CloudTrail Lake event data store: times without zone, free JSON as maps of text.
-func dataStoreSQL() string {
-	asMap := func(c string) string {
-		return fmt.Sprintf("TRY_CAST(TRY_CAST(%s AS JSON) AS MAP(VARCHAR, VARCHAR)) AS %[1]s", c)
-	}
-	return `SELECT eventVersion, userIdentity, CAST(eventTime AS TIMESTAMP) AS eventTime, eventSource, eventName, awsRegion, sourceIPAddress, userAgent, errorCode, errorMessage,
-	` + asMap("requestParameters") + ", " + asMap("responseElements") + ", " + asMap("additionalEventData") + `,
-	requestID, eventID, readOnly, resources, eventType, apiVersion, managementEvent, recipientAccountId, sharedEventID, annotation, vpcEndpointId, vpcEndpointAccountId,
-	` + asMap("serviceEventDetails") + `,
-	CASE WHEN addendum IS NULL THEN NULL ELSE {
-		'reason': TRY(json_extract_string(addendum, '$.reason')), 'updatedFields': TRY(json_extract_string(addendum, '$.updatedFields')),
-		'originalRequestId': TRY(coalesce(json_extract_string(addendum, '$.originalRequestID'), json_extract_string(addendum, '$.originalRequestId'))),
-		'originalEventId': TRY(coalesce(json_extract_string(addendum, '$.originalEventID'), json_extract_string(addendum, '$.originalEventId')))} END AS addendum,
-	` + asMap("edgeDeviceDetails") + ", " + asMap("insightDetails") + `, eventCategory, tlsDetails, sessionCredentialFromConsole,
-	` + segment.RawSQL + ` AS eventJson, CAST(NULL AS VARCHAR) AS eventJsonChecksum
-FROM main.` + segmentsView
 }
+
+// dataStoreSQL is a CloudTrail Lake event data store that has all events.
+func dataStoreSQL() string { return "SELECT " + lakeColumnsSQL() + " FROM main." + segmentsView }
 
 func quoteName(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 func quoteText(s string) string { return `'` + strings.ReplaceAll(s, `'`, `''`) + `'` }
