@@ -4,12 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
-	"time"
 
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/caller"
@@ -19,8 +17,6 @@ import (
 	"spoor/internal/awsapi/sts"
 	"spoor/internal/console"
 	"spoor/internal/history"
-	"spoor/internal/iam"
-	"spoor/internal/recorder"
 )
 
 // openAWS binds the address of AWS's clients, beside the other one and as it is.
@@ -83,6 +79,7 @@ func (a *App) openHistory(context.Context) error {
 
 // endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
 func (a *App) endpoint(set *settings) (http.Handler, error) {
+	access := caller.Access{IAM: a.iam}
 	e, err := awsapi.New(awsapi.Options{
 		Services: services.All(services.Parts{
 			CloudTrail:    cloudtrail.Options{History: a.history},
@@ -90,7 +87,7 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 			Organizations: set.org,
 			STS:           sts.Options{Access: a.iam},
 		}),
-		Credentials: keys{a.iam}, Authorizer: decider{a.iam}, Attempts: attempts{a.iam}, Recorder: a.recorder,
+		Credentials: access, Authorizer: access, Attempts: access, Recorder: a.recorder,
 		Account: set.iam.Account, Region: set.region, Regions: set.aws.regions, Skew: set.aws.skew, MaxBody: set.aws.maxBody, InFlight: set.aws.inFlight,
 		Client: func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) },
 		Proven: func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) },
@@ -107,67 +104,3 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 		e.ServeHTTP(w, r)
 	}), nil
 }
-
-// keys is the access as [awsapi.Credentials].
-type keys struct{ access *iam.Service }
-
-// Lookup implements [awsapi.Credentials].
-func (k keys) Lookup(ctx context.Context, id, token string) (awsapi.Credential, error) {
-	c, err := k.access.Credential(ctx, id, token)
-	if errors.Is(err, iam.ErrNotFound) {
-		return awsapi.Credential{}, awsapi.ErrUnknownKey
-	}
-	if err != nil {
-		return awsapi.Credential{}, err
-	}
-	return awsapi.Credential{Secret: c.Secret, Token: c.Token, Expires: c.Expires, Principal: awsapi.Principal{Identity: identityOf(c), Subject: c}}, nil
-}
-
-// identityOf is who a credential belongs to, as records have it. The endpoint adds the key.
-func identityOf(c iam.Credential) recorder.Identity {
-	p := c.Principal
-	id := recorder.Identity{PrincipalID: p.ID, ARN: p.ARN(), AccountID: p.Account}
-	switch p.Kind {
-	case iam.KindRoot:
-		id.Type = "Root"
-	case iam.KindRole:
-		id.Type = "AssumedRole"
-	default:
-		id.Type, id.UserName = "IAMUser", p.Name
-	}
-	if c.Session == nil {
-		return id
-	}
-	id.SessionContext = &recorder.SessionContext{
-		Attributes:     recorder.SessionAttributes{CreationDate: c.Session.Issued.UTC().Format(time.RFC3339), MFAAuthenticated: fmt.Sprint(c.Session.MFA)},
-		SourceIdentity: c.Session.SourceIdentity,
-	}
-	if r := c.Session.Role; r != nil {
-		id.SessionContext.SessionIssuer = &recorder.SessionIssuer{Type: "Role", PrincipalID: r.ID, ARN: r.ARN(), AccountID: r.Account, UserName: r.Name}
-	}
-	return id
-}
-
-// decider is the access as [awsapi.Authorizer].
-type decider struct{ access *iam.Service }
-
-// Authorize implements [awsapi.Authorizer]. Why it is denied is for the log alone: callers learn who may not do what.
-func (d decider) Authorize(ctx context.Context, x awsapi.Access) error {
-	c, err := caller.Of(d.access, &awsapi.Call{Principal: x.Principal, Address: x.Address, TLS: x.TLS})
-	if err != nil {
-		return err
-	}
-	if err := d.access.AuthorizeARN(ctx, c, iam.Action(x.Action), x.Resources...).Err(); err != nil {
-		return fmt.Errorf("%w: %w", awsapi.ErrDenied, err)
-	}
-	return nil
-}
-
-// attempts is the access as [awsapi.Attempts].
-type attempts struct{ access *iam.Service }
-
-// Wait implements [awsapi.Attempts].
-func (a attempts) Wait(from netip.Addr, id string) time.Duration { return a.access.KeyWait(from, id) }
-
-// Failed implements [awsapi.Attempts].
-func (a attempts) Failed(from netip.Addr, id string) { a.access.KeyFailed(from, id) }

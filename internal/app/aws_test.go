@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"spoor/internal/awsapi/caller"
 	"spoor/internal/iam"
 )
 
@@ -115,7 +116,7 @@ func TestIdentities(t *testing.T) {
 			Session: &iam.Session{Role: role, User: "ana", Name: "ci", SourceIdentity: "ana", Issued: issued}},
 			`{"type":"AssumedRole","principalId":"AROAEXAMPLEID:ci","arn":"arn:aws:sts::444455556666:assumed-role/Deploy/ci","accountId":"444455556666","sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROAEXAMPLEID","arn":"arn:aws:iam::444455556666:role/Deploy","accountId":"444455556666","userName":"Deploy"},"attributes":{"creationDate":"2026-01-10T08:00:00Z","mfaAuthenticated":"false"},"sourceIdentity":"ana"}}`},
 	} {
-		got, err := json.Marshal(identityOf(c.cred))
+		got, err := json.Marshal(caller.Identity(c.cred))
 		if err != nil {
 			t.Fatal(err)
 		}
