@@ -138,6 +138,7 @@ var fronts = map[string][]string{
 	"cmd":              {},
 	"test":             {"test"},
 	// What tests of several packages share is for tests alone.
+	"internal/awsapi/awsapitest":    {},
 	"internal/source/sourcetest":    {},
 	"internal/source/live/livetest": {},
 }
