@@ -81,17 +81,14 @@ func (s *Service) Authenticate(ctx context.Context, token string, from netip.Add
 	if st := cred.status(now); st != StatusActive {
 		return fail(&AuthError{Reason: "the token is " + string(st), Principal: &p})
 	}
-	// Times of last use are kept to the minute, so that most calls write nothing.
-	if at := now.Truncate(useEvery).Unix(); at > cred.used.Load() {
-		cred.used.Store(at)
-	}
+	cred.touch(now)
 	return Caller{Principal: p, Token: id, Address: from}, nil
 }
 
 // Check says whether a caller is still one: nil, or an [*AuthError] when the token was revoked, has expired or its principal
 // was deleted. Long answers ask it between their parts.
 func (s *Service) Check(c Caller) error {
-	if _, why := s.now().current(c, s.clock()); why != "" {
+	if _, why := s.current(s.now(), c, s.clock()); why != "" {
 		return &AuthError{Reason: why, Token: c.Token, Principal: &c.Principal}
 	}
 	return nil

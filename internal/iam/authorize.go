@@ -69,14 +69,24 @@ func entity(typ, id string) cedar.EntityUID {
 	return cedar.NewEntityUID(cedar.EntityType(space+typ), cedar.String(id))
 }
 
-func principalUID(p Principal) cedar.EntityUID {
-	if p.Kind == KindRoot {
-		return entity("Root", RootName)
+// caller is how policies see who acts.
+func (sn *snapshot) caller(p Principal) cedar.Entity {
+	switch p.Kind {
+	case KindRoot:
+		return userEntity(entity("Root", RootName), p.Name, p.Roles)
+	case KindRole:
+		id, _, _ := strings.Cut(p.ID, ":")
+		e := userEntity(entity("Assumed", sn.assumables[id].ARN()), p.Name, p.Roles)
+		role, session, _ := strings.Cut(p.Name, "/")
+		e.Attributes = cedar.NewRecord(cedar.RecordMap{
+			"name": cedar.String(p.Name), "role": cedar.String(role), "session": cedar.String(session), "account": cedar.String(p.Account),
+		})
+		return e
 	}
-	return entity("User", p.Name)
+	return userEntity(entity("User", p.Name), p.Name, p.Roles)
 }
 
-// userEntity is how policies see a principal.
+// userEntity is how policies see a user.
 func userEntity(uid cedar.EntityUID, name string, roles []Role) cedar.Entity {
 	parents := make([]cedar.EntityUID, len(roles))
 	for i, r := range roles {
@@ -133,7 +143,10 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource)
 		return d.deny(err.Error())
 	}
 	snap := s.now()
-	p, why := snap.current(c, s.clock())
+	p, why := s.current(snap, c, s.clock())
+	if why == "" {
+		why = c.barred(a)
+	}
 	if why != "" {
 		return d.deny(why)
 	}
@@ -141,14 +154,19 @@ func (s *Service) Authorize(ctx context.Context, c Caller, a Action, r Resource)
 	return s.decide(snap, c, d)
 }
 
-// Would decides whether a principal, by name, might do something in a call such as c, of which the principal and the token
-// do not count. The error is [ErrNotFound].
+// Would decides whether a user, by name, or whoever assumed a role, by its ARN, might do something in a call such as c, of which
+// the principal and the credential do not count. The error is [ErrNotFound].
 func (s *Service) Would(name string, c Caller, a Action, r Resource) (Decision, error) {
-	p, err := s.User(name)
-	if err != nil {
-		return Decision{}, err
+	sn := s.now()
+	p, ok := sn.principals[name]
+	if role := sn.assumables[sn.idOf(name)]; role != nil && role.ARN() == name {
+		p, ok = role.principal(""), true
 	}
-	return s.decide(s.now(), c, decision(p, a, r)), nil
+	if !ok {
+		return Decision{}, fmt.Errorf("user %.200q: %w", name, ErrNotFound)
+	}
+	c.Token, c.AccessKey, c.Session = "", "", nil
+	return s.decide(sn, c, decision(p, a, r)), nil
 }
 
 // decision is one that is not made yet.
@@ -168,18 +186,24 @@ func (d Decision) deny(why string) Decision {
 // decide asks the policies.
 func (s *Service) decide(snap *snapshot, c Caller, d Decision) Decision {
 	p, a := d.Principal, d.Action
-	i := slices.IndexFunc(actions, func(i ActionInfo) bool { return i.Action == a })
-	if i < 0 {
+	info, ok := s.actions[a]
+	if !ok {
 		return d.deny("there is no such action")
 	}
-	if !actions[i].Takes(d.Resource.Type) {
+	if !info.Takes(d.Resource.Type) {
 		return d.deny("it is not done to a " + strings.ToLower(string(d.Resource.Type)))
 	}
-	target := snap.resource(d.Resource)
-	uid := principalUID(p)
+	target := s.resource(snap, d.Resource)
+	caller := snap.caller(p)
 	facts := cedar.RecordMap{"tls": cedar.Boolean(c.TLS), "time": cedar.NewDatetime(s.clock()), "token": cedar.String(c.Token)}
 	if addr := c.Address.Unmap().WithZone(""); addr.IsValid() {
 		facts["address"] = cedar.IPAddr(netip.PrefixFrom(addr, addr.BitLen()))
+	}
+	if c.AccessKey != "" {
+		facts["accessKey"] = cedar.String(c.AccessKey)
+	}
+	if c.Session != nil {
+		facts["issued"] = cedar.NewDatetime(c.Session.Issued)
 	}
 	if d.Resource.Roles != nil {
 		roles := make([]cedar.Value, len(d.Resource.Roles))
@@ -188,10 +212,10 @@ func (s *Service) decide(snap *snapshot, c Caller, d Decision) Decision {
 		}
 		facts["roles"] = cedar.NewSet(roles...)
 	}
-	req := &request{fixed: s.fixed, own: [2]cedar.Entity{userEntity(uid, p.Name, p.Roles), target}}
+	req := &request{fixed: s.fixed, own: [2]cedar.Entity{caller, target}}
 	set := s.policies.Load().set
 	decision, diag := cedar.Authorize(set, req, cedar.Request{
-		Principal: uid, Action: entity("Action", string(a)), Resource: target.UID, Context: cedar.NewRecord(facts),
+		Principal: caller.UID, Action: entity("Action", string(a)), Resource: target.UID, Context: cedar.NewRecord(facts),
 	})
 	d.Allowed = decision == cedar.Allow
 	for _, e := range diag.Errors {
@@ -222,39 +246,77 @@ func (s *Service) decide(snap *snapshot, c Caller, d Decision) Decision {
 }
 
 func who(p Principal) string {
+	what := "user " + p.Name
 	switch {
 	case p.Kind == KindRoot:
 		return "root"
 	case p.Name == "":
 		return "nobody"
-	case len(p.Roles) == 0:
-		return "user " + p.Name + " (no role)"
+	case p.Kind == KindRole:
+		role, session, _ := strings.Cut(p.Name, "/")
+		if what = "role " + role; session != "" {
+			what += ", session " + session
+		}
+	}
+	if len(p.Roles) == 0 {
+		return what + " (no role)"
 	}
 	roles := make([]string, len(p.Roles))
 	for i, r := range p.Roles {
 		roles[i] = string(r)
 	}
-	return "user " + p.Name + " (" + strings.Join(roles, ", ") + ")"
+	return what + " (" + strings.Join(roles, ", ") + ")"
 }
 
 // current gives the principal of a caller as it is now, or why the caller is none any more.
-func (sn *snapshot) current(c Caller, now time.Time) (Principal, string) {
-	p, ok := sn.principals[c.Principal.Name]
-	if !ok || p.ID != c.Principal.ID || p.Kind != c.Principal.Kind {
+func (s *Service) current(sn *snapshot, c Caller, now time.Time) (Principal, string) {
+	var p Principal
+	if c.Session != nil {
+		var why string
+		if p, _, why = s.session(sn, c.Session.origin, c.Session.chain, c.Session.Name, now); why != "" {
+			return Principal{}, why
+		}
+		if !now.Before(c.Session.Expires) {
+			return Principal{}, "the session is expired"
+		}
+	} else {
+		p = sn.principals[c.Principal.Name]
+	}
+	if p.ID == "" || p.ID != c.Principal.ID || p.Kind != c.Principal.Kind || p.Name != c.Principal.Name {
 		return Principal{}, "the principal is not there any more"
 	}
-	cred, ok := sn.credentials[c.Token]
-	if !ok || cred.User != p.Name {
-		return Principal{}, "the token is not there any more"
+	if c.Session != nil {
+		return p, ""
+	}
+	id, typ, what := c.Token, typeToken, "the token"
+	if c.AccessKey != "" {
+		id, typ, what = c.AccessKey, typeAccessKey, "the access key"
+	}
+	cred, ok := sn.credentials[id]
+	if !ok || cred.User != p.Name || cred.Type != typ {
+		return Principal{}, what + " is not there any more"
 	}
 	if st := cred.status(now); st != StatusActive {
-		return Principal{}, "the token is " + string(st)
+		return Principal{}, what + " is " + string(st)
 	}
 	return p, ""
 }
 
+// owner is the name of whose credential it is, empty when it is not there.
+func (sn *snapshot) owner(typ, id string) cedar.Entity {
+	name := ""
+	if c, ok := sn.credentials[id]; ok && c.Type == typ {
+		name = c.User
+	}
+	e := cedar.Entity{UID: entity("Token", id), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(name)})}
+	if typ == typeAccessKey {
+		e.UID = entity("AccessKey", id)
+	}
+	return e
+}
+
 // resource gives the entity of a resource.
-func (sn *snapshot) resource(r Resource) cedar.Entity {
+func (s *Service) resource(sn *snapshot, r Resource) cedar.Entity {
 	switch r.Type {
 	case TypeUser:
 		if r.ID == RootName {
@@ -262,20 +324,29 @@ func (sn *snapshot) resource(r Resource) cedar.Entity {
 		}
 		return userEntity(entity("User", r.ID), r.ID, sn.principals[r.ID].Roles)
 	case TypeToken:
-		owner := ""
-		if c, ok := sn.credentials[r.ID]; ok {
-			owner = c.User
-		}
-		return cedar.Entity{UID: entity("Token", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String(owner)})}
+		return sn.owner(typeToken, r.ID)
+	case TypeAccessKey:
+		return sn.owner(typeAccessKey, r.ID)
 	case TypeSource:
 		return cedar.Entity{UID: entity("Source", r.ID), Attributes: named(r.ID)}
-	case TypeAccessKey:
-		return cedar.Entity{UID: entity("AccessKey", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"owner": cedar.String("")})}
 	case TypeAssumable:
-		return cedar.Entity{UID: entity("Assumable", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"name": cedar.String(""), "account": cedar.String("")})}
+		arn, ok := parseARN(r.ID)
+		if !ok {
+			role, there := sn.named[assumableKey(s.opts.Account, r.ID)]
+			if !there {
+				role = &assumable{Assumable: Assumable{Name: r.ID, Account: s.opts.Account, Path: "/"}}
+			}
+			r.ID, arn = role.ARN(), arnParts{account: role.Account, name: role.Name}
+		}
+		return cedar.Entity{UID: entity("Assumable", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{
+			"name": cedar.String(arn.last()), "account": cedar.String(arn.account),
+		})}
 	case TypeResource:
-		return cedar.Entity{UID: entity("Resource", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{"service": cedar.String(""), "region": cedar.String(""),
-			"account": cedar.String(""), "kind": cedar.String(""), "name": cedar.String("")})}
+		a, _ := parseARN(r.ID)
+		return cedar.Entity{UID: entity("Resource", r.ID), Attributes: cedar.NewRecord(cedar.RecordMap{
+			"service": cedar.String(a.service), "region": cedar.String(a.region), "account": cedar.String(a.account),
+			"kind": cedar.String(a.kind), "name": cedar.String(a.name),
+		})}
 	}
 	return cedar.Entity{UID: entity("Server", "spoor"), Attributes: named("")}
 }

@@ -167,6 +167,3 @@ func randomText(n int) string {
 	_, _ = rand.Read(b) // never fails
 	return base32Text.EncodeToString(b)
 }
-
-// newUserID is as AWS makes them: a prefix that says what it is, and 16 characters.
-func newUserID() string { return "AIDA" + randomText(10) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/cedar-policy/cedar-go"
 
@@ -55,13 +57,17 @@ type Service struct {
 	fixed    cedar.EntityMap // never changed
 	throttle *throttle
 	policies atomic.Pointer[Policies]
+	actions  map[Action]ActionInfo    // never changed
 	snap     atomic.Pointer[snapshot] // replaced under mu, never changed
+	ring     atomic.Pointer[keyring]  // of the master key; nil while there is none
+	sessions sessionCache
 
-	mu    sync.Mutex // guards what follows, and the state file
-	lock  *durable.Lock
-	dirty bool          // the file lacks something that snap has, other than times of last use
-	stop  chan struct{} // closed by Close
-	done  chan struct{} // closed when the writer of times of last use has ended
+	mu     sync.Mutex // guards what follows, and the state file
+	lock   *durable.Lock
+	dirty  bool          // the file lacks something that snap has, other than times of last use
+	graves []grave       // what was deleted lately
+	stop   chan struct{} // closed by Close
+	done   chan struct{} // closed when the writer of times of last use has ended
 }
 
 // snapshot is the state at one moment. Only the times of last use in it change.
@@ -69,19 +75,56 @@ type snapshot struct {
 	file        *file
 	principals  map[string]Principal
 	credentials map[string]*credential
+	assumables  map[string]*assumable // by id
+	named       map[string]*assumable // by account, a slash and the name in small letters
 }
 
 type credential struct {
 	fileCredential
-	verifier verifier
-	used     *atomic.Int64 // Unix seconds, 0 for never; shared by all snapshots
-	written  *atomic.Int64 // used, as the file has it
+	verifier verifier // of a token
+	secret   string   // of an access key; empty when it cannot be opened
+	*usage
+}
+
+// usage is when and for what a credential or a role was last used. All snapshots share it.
+type usage struct {
+	used    atomic.Int64 // Unix seconds, 0 for never
+	written atomic.Int64 // used, as the file has it
+	place   atomic.Pointer[place]
+}
+
+type place struct{ service, region string }
+
+func newUsage(at time.Time, where place) *usage {
+	u := &usage{}
+	if !at.IsZero() {
+		u.used.Store(at.Unix())
+		u.written.Store(at.Unix())
+	}
+	u.place.Store(&where)
+	return u
+}
+
+// touch keeps that it is used now. Times are kept to the minute, so that most calls write nothing.
+func (u *usage) touch(now time.Time) {
+	if at := now.Truncate(useEvery).Unix(); at > u.used.Load() {
+		u.used.Store(at)
+	}
+}
+
+func (u *usage) last() time.Time {
+	if used := u.used.Load(); used > 0 {
+		return time.Unix(used, 0).UTC()
+	}
+	return time.Time{}
 }
 
 func (c *credential) status(now time.Time) Status {
 	switch {
 	case !c.Revoked.IsZero():
 		return StatusRevoked
+	case c.Inactive:
+		return StatusInactive
 	case !c.Expires.IsZero() && !now.Before(c.Expires):
 		return StatusExpired
 	}
@@ -89,11 +132,7 @@ func (c *credential) status(now time.Time) Status {
 }
 
 func (c *credential) token(now time.Time) Token {
-	t := Token{ID: c.ID, User: c.User, Note: c.Note, Created: c.Created, By: c.By, Expires: c.Expires, Revoked: c.Revoked, Status: c.status(now)}
-	if used := c.used.Load(); used > 0 {
-		t.LastUsed = time.Unix(used, 0).UTC()
-	}
-	return t
+	return Token{ID: c.ID, User: c.User, Note: c.Note, Created: c.Created, By: c.By, Expires: c.Expires, LastUsed: c.last(), Revoked: c.Revoked, Status: c.status(now)}
 }
 
 func (s *Service) now() *snapshot { return s.snap.Load() }
@@ -105,7 +144,15 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 	if o.Account == "" {
 		o.Account = "000000000000"
 	}
-	s = &Service{dir: dir, opts: o, clock: o.Now, log: o.Log, fixed: fixedEntities(), throttle: newThrottle(o.Throttle)}
+	for _, a := range append([]string{o.Account}, o.Accounts...) {
+		if !accountID.MatchString(a) {
+			return nil, fmt.Errorf("open access state: account %.40q: %w: want 12 digits", a, ErrInvalid)
+		}
+	}
+	s = &Service{dir: dir, opts: o, clock: o.Now, log: o.Log, fixed: fixedEntities(), throttle: newThrottle(o.Throttle), actions: map[Action]ActionInfo{}}
+	for _, a := range actions {
+		s.actions[a.Action] = a
+	}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -143,6 +190,14 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
+	ring, err := readMaster(filepath.Join(dir, masterName))
+	if err != nil {
+		return nil, err
+	}
+	s.ring.Store(ring)
+	if f.MasterKey != "" && s.usable(f) == nil {
+		s.log.Error("the master key is missing or another one: access keys cannot be used", "file", filepath.Join(dir, masterName))
+	}
 	s.snap.Store(s.snapshot(f, nil))
 	if !o.ReadOnly {
 		s.stop, s.done = make(chan struct{}), make(chan struct{})
@@ -174,26 +229,40 @@ func readState(path string) (*file, error) {
 	return f, nil
 }
 
-// snapshot indexes a state. Times of last use are taken over from old.
+// snapshot indexes a state. What was opened and parsed, and times of last use, are taken over from old.
 func (s *Service) snapshot(f *file, old *snapshot) *snapshot {
-	sn := &snapshot{file: f, principals: make(map[string]Principal, len(f.Users)+1), credentials: make(map[string]*credential, len(f.Credentials))}
+	if old == nil {
+		old = &snapshot{}
+	}
+	sn := &snapshot{
+		file: f, principals: make(map[string]Principal, len(f.Users)+1), credentials: make(map[string]*credential, len(f.Credentials)),
+		assumables: make(map[string]*assumable, len(f.Assumables)), named: make(map[string]*assumable, len(f.Assumables)),
+	}
 	sn.principals[RootName] = Principal{ID: s.opts.Account, Kind: KindRoot, Name: RootName, Account: s.opts.Account, Roles: []Role{}, Created: f.RootMade, By: commandLine}
 	for _, u := range f.Users {
 		sn.principals[u.Name] = Principal{ID: u.ID, Kind: KindUser, Name: u.Name, Account: s.opts.Account, Roles: u.Roles, Created: u.Created, By: u.By}
 	}
 	for _, fc := range f.Credentials {
 		c := &credential{fileCredential: fc}
-		c.verifier, _ = parseVerifier(fc.Verifier) // checked when it was read or made
-		if old != nil && old.credentials[fc.ID] != nil {
-			c.used, c.written = old.credentials[fc.ID].used, old.credentials[fc.ID].written
+		if was := old.credentials[fc.ID]; was != nil {
+			c.verifier, c.secret, c.usage = was.verifier, was.secret, was.usage
 		} else {
-			c.used, c.written = new(atomic.Int64), new(atomic.Int64)
-			if !fc.LastUsed.IsZero() {
-				c.used.Store(fc.LastUsed.Unix())
-				c.written.Store(fc.LastUsed.Unix())
+			c.usage = newUsage(fc.LastUsed, place{fc.LastService, fc.LastRegion})
+			if fc.Type == typeToken {
+				c.verifier, _ = parseVerifier(fc.Verifier) // checked when it was read or made
+			} else if k := s.usable(f); k != nil {
+				secret, err := k.open(sealSecret, fc.ID+"\x00"+fc.User, fc.Sealed)
+				if err != nil {
+					s.log.Error("an access key cannot be used", "key", fc.ID, "user", fc.User, "error", err)
+				}
+				c.secret = string(secret)
 			}
 		}
 		sn.credentials[fc.ID] = c
+	}
+	for _, fa := range f.Assumables {
+		a := s.assumable(fa, old.assumables[fa.ID])
+		sn.assumables[fa.ID], sn.named[assumableKey(fa.Account, fa.Name)] = a, a
 	}
 	return sn
 }
@@ -242,8 +311,8 @@ func (s *Service) Flush() error {
 		return nil
 	}
 	due := s.dirty
-	for _, c := range s.now().credentials {
-		due = due || c.used.Load() != c.written.Load()
+	for u := range s.now().usages() {
+		due = due || u.used.Load() != u.written.Load()
 	}
 	if !due {
 		return nil
@@ -255,11 +324,12 @@ func (s *Service) Flush() error {
 func (s *Service) write(sn *snapshot) error {
 	f := *sn.file
 	f.Format, f.Version, f.Written = stateFormat, stateVersion, s.clock().UTC().Truncate(time.Second)
-	f.Credentials = slices.Clone(f.Credentials)
+	f.Credentials, f.Assumables = slices.Clone(f.Credentials), slices.Clone(f.Assumables)
 	for i := range f.Credentials {
-		if used := sn.credentials[f.Credentials[i].ID].used.Load(); used > 0 {
-			f.Credentials[i].LastUsed = time.Unix(used, 0).UTC()
-		}
+		sn.credentials[f.Credentials[i].ID].fill(&f.Credentials[i])
+	}
+	for i := range f.Assumables {
+		f.Assumables[i].LastUsed = sn.assumables[f.Assumables[i].ID].last()
 	}
 	b, err := f.encode()
 	if err == nil {
@@ -273,8 +343,37 @@ func (s *Service) write(sn *snapshot) error {
 			sn.credentials[c.ID].written.Store(c.LastUsed.Unix())
 		}
 	}
+	for _, a := range f.Assumables {
+		if !a.LastUsed.IsZero() {
+			sn.assumables[a.ID].written.Store(a.LastUsed.Unix())
+		}
+	}
 	s.dirty = false
 	return nil
+}
+
+// usages goes over all there are.
+func (sn *snapshot) usages() iter.Seq[*usage] {
+	return func(yield func(*usage) bool) {
+		for _, c := range sn.credentials {
+			if !yield(c.usage) {
+				return
+			}
+		}
+		for _, a := range sn.assumables {
+			if !yield(a.usage) {
+				return
+			}
+		}
+	}
+}
+
+// fill puts the last use into what is written.
+func (u *usage) fill(c *fileCredential) {
+	c.LastUsed = u.last()
+	if where := u.place.Load(); c.Type == typeAccessKey {
+		c.LastService, c.LastRegion = where.service, where.region
+	}
 }
 
 // change applies fn to a copy of the state, and makes it durable before anybody sees it. A change that takes something away
@@ -288,7 +387,7 @@ func (s *Service) change(takes bool, fn func(f *file, now time.Time) error) erro
 	old := s.now()
 	now := s.clock().UTC().Truncate(time.Second)
 	f := *old.file
-	f.Users, f.Credentials = slices.Clone(f.Users), slices.Clone(f.Credentials)
+	f.Users, f.Credentials, f.Assumables = slices.Clone(f.Users), slices.Clone(f.Credentials), slices.Clone(f.Assumables)
 	if err := fn(&f, now); err != nil {
 		return err
 	}
@@ -345,20 +444,24 @@ func (s *Service) CreateUser(name string, roles []Role, by string) (Principal, e
 		return Principal{}, err
 	}
 	err = s.change(false, func(f *file, now time.Time) error {
-		if slices.ContainsFunc(f.Users, func(u fileUser) bool { return strings.EqualFold(u.Name, name) }) {
-			return fmt.Errorf("user %q: %w", name, ErrExists)
-		}
-		if len(f.Users) >= maxUsers {
-			return fmt.Errorf("user %q: %w: there are %d", name, ErrLimit, maxUsers)
-		}
-		f.Users = append(f.Users, fileUser{ID: newUserID(), Name: name, Roles: roles, Created: now, By: actor(by)})
-		slices.SortFunc(f.Users, func(a, b fileUser) int { return strings.Compare(a.Name, b.Name) })
-		return nil
+		return f.addUser(fileUser{ID: newAWSID("AIDA"), Name: name, Roles: roles, Created: now, By: actor(by)})
 	})
 	if err != nil {
 		return Principal{}, err
 	}
 	return s.User(name)
+}
+
+func (f *file) addUser(u fileUser) error {
+	if slices.ContainsFunc(f.Users, func(o fileUser) bool { return strings.EqualFold(o.Name, u.Name) }) {
+		return fmt.Errorf("user %q: %w", u.Name, ErrExists)
+	}
+	if len(f.Users) >= maxUsers {
+		return fmt.Errorf("user %q: %w: there are %d", u.Name, ErrLimit, maxUsers)
+	}
+	f.Users = append(f.Users, u)
+	slices.SortFunc(f.Users, func(a, b fileUser) int { return strings.Compare(a.Name, b.Name) })
+	return nil
 }
 
 func actor(by string) string {
@@ -404,15 +507,24 @@ func (f *file) user(name string) (int, error) {
 	return i, nil
 }
 
-// DeleteUser deletes a user and its tokens, at once.
+// DeleteUser deletes a user with its tokens and access keys, and ends the sessions that came of them, at once.
 func (s *Service) DeleteUser(name string) error {
-	return s.change(true, func(f *file, _ time.Time) error {
+	return s.change(true, func(f *file, now time.Time) error {
 		i, err := f.user(name)
 		if err != nil {
 			return err
 		}
+		user := f.Users[i]
+		g := grave{at: now, id: user.ID, user: &user}
+		f.Credentials = slices.DeleteFunc(f.Credentials, func(c fileCredential) bool {
+			if c.User == name {
+				s.now().credentials[c.ID].fill(&c)
+				g.credentials = append(g.credentials, c)
+			}
+			return c.User == name
+		})
+		s.bury(g)
 		f.Users = slices.Delete(f.Users, i, i+1)
-		f.Credentials = slices.DeleteFunc(f.Credentials, func(c fileCredential) bool { return c.User == name })
 		return nil
 	})
 }
@@ -425,10 +537,17 @@ type TokenSpec struct {
 	By       string        // who makes it, empty for the command line
 }
 
+func checkNote(note string) error {
+	if len(note) > maxNote || strings.ContainsFunc(note, unicode.IsControl) || !utf8.ValidString(note) {
+		return fmt.Errorf("note: %w: want up to %d bytes of text on one line", ErrInvalid, maxNote)
+	}
+	return nil
+}
+
 // CreateToken makes a token. The secret is the whole credential; this is the only time that anybody can have it.
 func (s *Service) CreateToken(spec TokenSpec) (t Token, secret string, err error) {
-	if len(spec.Note) > maxNote || strings.ContainsFunc(spec.Note, unicode.IsControl) || strings.ToValidUTF8(spec.Note, "") != spec.Note {
-		return t, "", fmt.Errorf("note: %w: want up to %d bytes of text on one line", ErrInvalid, maxNote)
+	if err := checkNote(spec.Note); err != nil {
+		return t, "", err
 	}
 	var id string
 	err = s.change(false, func(f *file, now time.Time) error {
@@ -489,7 +608,7 @@ func (s *Service) Tokens(user string) []Token {
 	sn, now := s.now(), s.clock()
 	out := []Token{}
 	for _, c := range sn.file.Credentials {
-		if user == "" || c.User == user {
+		if c.Type == typeToken && (user == "" || c.User == user) {
 			out = append(out, sn.credentials[c.ID].token(now))
 		}
 	}
@@ -499,7 +618,7 @@ func (s *Service) Tokens(user string) []Token {
 // Token gives a token by id, or [ErrNotFound].
 func (s *Service) Token(id string) (Token, error) {
 	c, ok := s.now().credentials[id]
-	if !ok {
+	if !ok || c.Type != typeToken {
 		return Token{}, fmt.Errorf("token %.80q: %w", id, ErrNotFound)
 	}
 	return c.token(s.clock()), nil
@@ -508,7 +627,7 @@ func (s *Service) Token(id string) (Token, error) {
 // RevokeToken makes a token useless, at once and for ever. One that is revoked already stays as it is.
 func (s *Service) RevokeToken(id string) (Token, error) {
 	err := s.change(true, func(f *file, now time.Time) error {
-		i := slices.IndexFunc(f.Credentials, func(c fileCredential) bool { return c.ID == id })
+		i := slices.IndexFunc(f.Credentials, func(c fileCredential) bool { return c.ID == id && c.Type == typeToken })
 		if i < 0 {
 			return fmt.Errorf("token %.80q: %w", id, ErrNotFound)
 		}

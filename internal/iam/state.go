@@ -2,6 +2,7 @@ package iam
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 // Bounds of the state. What is beyond them is refused.
 const (
+	maxAssumables  = 5_000
 	maxUsers       = 10_000
 	maxCredentials = 20_000
 	maxNote        = 200
@@ -22,7 +24,7 @@ const (
 
 const (
 	stateFormat  = "spoor-iam"
-	stateVersion = 1
+	stateVersion = 2 // 1 had no access keys and no roles to assume
 )
 
 // file is the content of the state file.
@@ -30,9 +32,11 @@ type file struct {
 	Format      string           `json:"format"`
 	Version     int              `json:"version"`
 	Written     time.Time        `json:"written"`
-	RootMade    time.Time        `json:"rootMade,omitzero"` // when root's first credential was made
-	Users       []fileUser       `json:"users"`             // by name
-	Credentials []fileCredential `json:"credentials"`       // in the order in which they were made
+	RootMade    time.Time        `json:"rootMade,omitzero"`    // when root's first credential was made
+	Users       []fileUser       `json:"users"`                // by name
+	Credentials []fileCredential `json:"credentials"`          // in the order in which they were made
+	MasterKey   string           `json:"masterKey,omitempty"`  // the id of that with which secrets are sealed
+	Assumables  []fileAssumable  `json:"assumables,omitempty"` // by account and name
 }
 
 type fileUser struct {
@@ -43,23 +47,57 @@ type fileUser struct {
 	By      string    `json:"by"`
 }
 
-// fileCredential is one credential. The type tells what else there is: a token has a verifier.
+// fileAssumable is a role that can be assumed.
+type fileAssumable struct {
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	Account     string            `json:"account"`
+	Path        string            `json:"path"`
+	Description string            `json:"description,omitempty"`
+	Roles       []Role            `json:"roles"`
+	Trust       string            `json:"trust"`             // the text of the document, as it was given
+	Trusted     map[string]string `json:"trusted,omitempty"` // ids of those whom it names, by ARN, when it was given
+	MaxSession  int64             `json:"maxSession"`        // seconds
+	Created     time.Time         `json:"created"`
+	By          string            `json:"by"`
+	Revocations int64             `json:"revocations,omitempty"` // sessions have the number of when they were issued, and end with it
+	Revoked     time.Time         `json:"revoked,omitzero"`      // the last of them
+	LastUsed    time.Time         `json:"lastUsed,omitzero"`
+}
+
+// fileCredential is one credential. The type tells what else there is: a token has a verifier, an access key a sealed secret.
 type fileCredential struct {
 	ID       string    `json:"id"`
 	Type     string    `json:"type"`
 	User     string    `json:"user"`
-	Verifier string    `json:"verifier"`
+	Verifier string    `json:"verifier,omitempty"`
+	Sealed   []byte    `json:"sealed,omitempty"`
+	Inactive bool      `json:"inactive,omitempty"` // switched off
 	Note     string    `json:"note,omitempty"`
 	Created  time.Time `json:"created"`
 	By       string    `json:"by"`
 	Expires  time.Time `json:"expires,omitzero"`
 	LastUsed time.Time `json:"lastUsed,omitzero"`
 	Revoked  time.Time `json:"revoked,omitzero"`
+
+	LastService string `json:"lastService,omitempty"`
+	LastRegion  string `json:"lastRegion,omitempty"`
 }
 
-const typeToken = "token"
+const (
+	typeToken     = "token"
+	typeAccessKey = "accessKey"
+)
 
-var userID = regexp.MustCompile(`^AIDA[A-Z2-7]{16}$`)
+var (
+	userID      = regexp.MustCompile(`^AIDA[A-Z2-7]{16}$`)
+	assumableID = regexp.MustCompile(`^AROA[A-Z2-7]{16}$`)
+	accessKeyID = regexp.MustCompile(`^AKIA[A-Z2-7]{16}$`)
+	masterKeyID = regexp.MustCompile(`^[0-9a-f]{16}$`)
+	usedPlace   = regexp.MustCompile(`^[a-z0-9-]{0,64}$`)
+	assumePath  = regexp.MustCompile(`^/([!-~]{1,510}/)?$`)
+	trustedIDs  = regexp.MustCompile(`^(AIDA|AROA)[A-Z2-7]{16}$`)
+)
 
 // decodeState reads a state file. It is strict: what it does not know may be what keeps somebody out.
 func decodeState(b []byte) (*file, error) {
@@ -96,10 +134,10 @@ func (f *file) check() error {
 	if f.Version < 1 {
 		return fmt.Errorf("version %d", f.Version)
 	}
-	if len(f.Users) > maxUsers || len(f.Credentials) > maxCredentials {
-		return fmt.Errorf("%d users and %d credentials are %w", len(f.Users), len(f.Credentials), ErrLimit)
+	if len(f.Users) > maxUsers || len(f.Credentials) > maxCredentials || len(f.Assumables) > maxAssumables {
+		return fmt.Errorf("%d users, %d credentials and %d roles are %w", len(f.Users), len(f.Credentials), len(f.Assumables), ErrLimit)
 	}
-	names, ids := map[string]bool{}, map[string]bool{}
+	names, owners, ids := map[string]bool{}, map[string]bool{RootName: true}, map[string]bool{}
 	for _, u := range f.Users {
 		if err := CheckName(u.Name); err != nil {
 			return err
@@ -117,27 +155,112 @@ func (f *file) check() error {
 		if names[strings.ToLower(u.Name)] {
 			return fmt.Errorf("two users %s", u.Name)
 		}
-		names[strings.ToLower(u.Name)], names[u.Name], ids[u.ID] = true, true, true
+		names[strings.ToLower(u.Name)], owners[u.Name], ids[u.ID] = true, true, true
 	}
-	names[RootName] = true
-	clear(ids)
+	if f.Version < 2 && (f.MasterKey != "" || f.Assumables != nil) {
+		return errors.New("version 1 had no masterKey and no assumables")
+	}
+	if f.MasterKey != "" && !masterKeyID.MatchString(f.MasterKey) {
+		return fmt.Errorf("masterKey %.40q", f.MasterKey)
+	}
 	for _, c := range f.Credentials {
-		if len(c.ID) != idLen || !isBase32(c.ID) || ids[c.ID] {
-			return fmt.Errorf("credential %.40q: id", c.ID)
+		if err := f.checkCredential(c); err != nil {
+			return fmt.Errorf("credential %.40q: %w", c.ID, err)
 		}
-		ids[c.ID] = true
-		if c.Type != typeToken {
-			return fmt.Errorf("credential %s: type %.40q", c.ID, c.Type)
+		if ids[c.ID] {
+			return fmt.Errorf("credential %s is there twice: id", c.ID)
 		}
-		if _, ok := parseVerifier(c.Verifier); !ok {
-			return fmt.Errorf("credential %s: verifier", c.ID)
-		}
-		if !names[c.User] {
+		if !owners[c.User] {
 			return fmt.Errorf("credential %s belongs to %.80q, who is not there", c.ID, c.User)
 		}
-		if len(c.Note) > maxNote {
-			return fmt.Errorf("credential %s: its note has %d bytes", c.ID, len(c.Note))
+		ids[c.ID] = true
+	}
+	for i, a := range f.Assumables {
+		if err := a.check(); err != nil {
+			return fmt.Errorf("role %.80q: %w", a.Name, err)
 		}
+		if ids[a.ID] {
+			return fmt.Errorf("role %s: id %s is there twice", a.Name, a.ID)
+		}
+		ids[a.ID] = true
+		if i > 0 && compareAssumables(f.Assumables[i-1], a) >= 0 {
+			return fmt.Errorf("role %s of %s is there twice or not in order", a.Name, a.Account)
+		}
+	}
+	return nil
+}
+
+func (f *file) checkCredential(c fileCredential) error {
+	if len(c.Note) > maxNote {
+		return fmt.Errorf("its note has %d bytes", len(c.Note))
+	}
+	switch {
+	case c.Type == typeToken:
+		if len(c.ID) != idLen || !isBase32(c.ID) {
+			return errors.New("id")
+		}
+		if _, ok := parseVerifier(c.Verifier); !ok {
+			return errors.New("verifier")
+		}
+		if c.Sealed != nil || c.Inactive || c.LastService != "" || c.LastRegion != "" {
+			return errors.New("a token has nothing of an access key")
+		}
+	case c.Type == typeAccessKey && f.Version >= 2:
+		if !accessKeyID.MatchString(c.ID) {
+			return errors.New("id")
+		}
+		if len(c.Sealed) == 0 || f.MasterKey == "" {
+			return errors.New("its secret is not sealed")
+		}
+		if c.Verifier != "" || !c.Expires.IsZero() || !c.Revoked.IsZero() {
+			return errors.New("an access key has nothing of a token")
+		}
+		if !usedPlace.MatchString(c.LastService) || !usedPlace.MatchString(c.LastRegion) {
+			return errors.New("where it was last used")
+		}
+	default:
+		return fmt.Errorf("type %.40q", c.Type)
+	}
+	return nil
+}
+
+// compareAssumables orders roles by account and name. Those of an account differ also when case does not count.
+func compareAssumables(a, b fileAssumable) int {
+	return cmp.Or(strings.Compare(a.Account, b.Account), strings.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)))
+}
+
+func (a *fileAssumable) check() error {
+	if !assumableID.MatchString(a.ID) {
+		return fmt.Errorf("id %.40q", a.ID)
+	}
+	if !accountID.MatchString(a.Account) {
+		return fmt.Errorf("account %.40q", a.Account)
+	}
+	if err := checkAssumable(a.Name, a.Path, a.Description, time.Duration(a.MaxSession)*time.Second); err != nil {
+		return err
+	}
+	roles, err := checkRoles(a.Roles)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(roles, a.Roles) {
+		return fmt.Errorf("roles %q are not in order", a.Roles)
+	}
+	t, err := parseTrust([]byte(a.Trust))
+	if err != nil {
+		return err
+	}
+	names := t.names()
+	if len(names) != len(a.Trusted) {
+		return fmt.Errorf("%d principals are named and %d trusted", len(names), len(a.Trusted))
+	}
+	for _, name := range names {
+		if !trustedIDs.MatchString(a.Trusted[name]) {
+			return fmt.Errorf("trusted %.200s", name)
+		}
+	}
+	if a.Revocations < 0 {
+		return fmt.Errorf("%d revocations", a.Revocations)
 	}
 	return nil
 }

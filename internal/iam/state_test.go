@@ -29,10 +29,11 @@ func TestDecodeState(t *testing.T) {
 		says     string
 	}{
 		{"spoor-iam", "other", ErrDamaged, `format is "other"`},
-		{`"version":1`, `"version":2`, ErrNewer, "version 2"},
+		{`"version":1`, `"version":3`, ErrNewer, "version 3"},
 		{`"version":1`, `"version":0`, ErrDamaged, "version 0"},
 		{`"version":1`, `"version":"1"`, ErrDamaged, "cannot unmarshal"},
-		{`"note"`, `"sealed":"x","note"`, ErrDamaged, `unknown field "sealed"`},
+		{`"note"`, `"other":"x","note"`, ErrDamaged, `unknown field "other"`},
+		{`"note"`, `"sealed":"eHg=","note"`, ErrDamaged, `a token has nothing of an access key`},
 		{`"token"`, `"accessKey"`, ErrDamaged, `type "accessKey"`},
 		{`"by":"root","expires"`, `"by":"root"}],"more":[{"expires"`, ErrDamaged, `unknown field "more"`},
 		{`sha256:0`, `sha256:`, ErrDamaged, "verifier"},

@@ -29,6 +29,8 @@ const (
 	StatusActive  Status = "active"
 	StatusExpired Status = "expired"
 	StatusRevoked Status = "revoked"
+	// StatusInactive is that of an access key that is switched off.
+	StatusInactive Status = "switched off"
 )
 
 // A token reads spoor_<id>_<secret>: the prefix lets scanners find what was published by mistake.
