@@ -2,7 +2,9 @@ package sts
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"time"
 
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/caller"
@@ -46,7 +48,7 @@ func (s *service) assumeRole(ctx context.Context, c *awsapi.Call, in *sts.Assume
 	}
 	key, err := s.o.Access.AssumeRole(ctx, who, spec)
 	if err != nil {
-		return nil, refusal(err, fmt.Sprintf("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", c.Principal.Identity.ARN, *in.RoleArn))
+		return nil, s.notAssumed(err, c, who, spec)
 	}
 	role := key.Session.Role
 	c.Resource(recorder.Resource{ARN: role.ARN(), AccountID: role.Account, Type: "AWS::IAM::Role"})
@@ -58,4 +60,19 @@ func (s *service) assumeRole(ctx context.Context, c *awsapi.Call, in *sts.Assume
 		out.SourceIdentity = &key.Session.SourceIdentity
 	}
 	return out, nil
+}
+
+// notAssumed says in AWS's words why a role was not assumed. What is invalid is told to those alone who may assume it.
+func (s *service) notAssumed(err error, c *awsapi.Call, who iam.Caller, spec iam.AssumeSpec) error {
+	switch {
+	case errors.Is(err, iam.ErrDenied) && who.Principal.Kind == iam.KindRoot:
+		return awsapi.Errorf(awsapi.AccessDenied, "Roles may not be assumed by root accounts.")
+	case errors.Is(err, iam.ErrLimit):
+		return awsapi.Errorf("PackedPolicyTooLargeException", "%s", err)
+	case errors.Is(err, iam.ErrInvalid) && spec.Duration > time.Hour && who.Session != nil && who.Session.Role != nil:
+		return awsapi.Errorf(awsapi.Validation, "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+	case errors.Is(err, iam.ErrInvalid) && spec.Duration > time.Hour:
+		return awsapi.Errorf(awsapi.Validation, "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	return refusal(err, fmt.Sprintf("User: %s is not authorized to perform: sts:AssumeRole on resource: %s", c.Principal.Identity.ARN, spec.RoleARN))
 }

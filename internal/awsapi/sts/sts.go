@@ -25,7 +25,7 @@ func New(o Options) *awsapi.Service {
 	awsapi.Handle(s, "GetCallerIdentity", getCallerIdentity, awsapi.AnyPrincipal())
 	// The role's trust document decides, and what policies say of it: package iam asks both.
 	awsapi.Handle(s, "AssumeRole", x.assumeRole, awsapi.AnyPrincipal(), awsapi.ReadOnly(true), awsapi.RecordResult())
-	awsapi.Handle(s, "GetSessionToken", x.getSessionToken, awsapi.ReadOnly(false))
+	awsapi.Handle(s, "GetSessionToken", x.getSessionToken, awsapi.AnyPrincipal(), awsapi.ReadOnly(false)) // which asks the policies itself
 	awsapi.Handle(s, "GetAccessKeyInfo", x.getAccessKeyInfo)
 	return s
 }
