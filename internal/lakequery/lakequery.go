@@ -55,8 +55,8 @@ type Rows interface {
 	Close() error
 }
 
-// Tables tells what event data stores hold. An id that is none fails with an error that wraps [ErrNoStore], a store that cannot
-// be queried with one that wraps [ErrInactiveStore]; errors that are their own are handed on.
+// Tables tells what event data stores hold: a [lake.Lake]. An id that is none is a [lake.NotFoundError], a store that cannot be
+// queried [lake.ErrInactive]; other errors are handed on.
 type Tables interface {
 	DataStores(ctx context.Context, account, region string, ids []string) ([]duckdb.DataStore, error)
 }
@@ -151,13 +151,11 @@ type Filter struct {
 
 // Errors, by [errors.Is].
 var (
-	ErrNotFound      = errors.New("there is no such query")
-	ErrEnded         = errors.New("the query has ended")
-	ErrToken         = errors.New("the token is not one for these parameters")
-	ErrTooMany       = errors.New("too many queries are queued or running")
-	ErrNoStore       = errors.New("there is no such event data store")
-	ErrInactiveStore = errors.New("the event data store cannot be queried")
-	ErrClosed        = errors.New("queries are not taken any more")
+	ErrNotFound = errors.New("there is no such query")
+	ErrEnded    = errors.New("the query has ended")
+	ErrToken    = errors.New("the token is not one for these parameters")
+	ErrTooMany  = errors.New("too many queries are queued or running")
+	ErrClosed   = errors.New("queries are not taken any more")
 )
 
 // StatementError says why a query is not run, and where in it the reason is.

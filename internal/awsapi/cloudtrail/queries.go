@@ -2,10 +2,22 @@ package cloudtrail
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
 
 	"spoor/internal/awsapi"
+	"spoor/internal/awsapi/model/cloudtrail"
+	"spoor/internal/awsapi/page"
 	"spoor/internal/awsapi/wire"
+	"spoor/internal/lake"
 	"spoor/internal/lakequery"
+	"spoor/internal/recorder"
+	"spoor/internal/store/duckdb"
 )
 
 // Queries are the queries of CloudTrail Lake. [lakequery.Manager] is one.
@@ -14,12 +26,350 @@ type Queries interface {
 	Withdraw(ctx context.Context, id string) error
 	Describe(ctx context.Context, o lakequery.Owner, id string) (lakequery.Query, error)
 	Latest(ctx context.Context, o lakequery.Owner, alias string) (lakequery.Query, error)
+	Stores(o lakequery.Owner, id string) []string
 	Results(ctx context.Context, o lakequery.Owner, id string, limit int, token string) (lakequery.Page, error)
 	List(ctx context.Context, f lakequery.Filter) ([]lakequery.Query, string, error)
+	Known(ctx context.Context, o lakequery.Owner, store string) error
 	Cancel(ctx context.Context, o lakequery.Owner, id string) (lakequery.Query, error)
 	Again(ctx context.Context, id string) error
 }
 
-func registerQueries(*awsapi.Service, Queries) {}
+// queries are the operations about queries.
+type queries struct{ Queries }
 
-func invalidQuery(string, []wire.Violation) *awsapi.Error { return nil }
+func registerQueries(s *awsapi.Service, q Queries) {
+	h := queries{q}
+	awsapi.Handle(s, "StartQuery", h.start, awsapi.On(func(c *awsapi.Call, in *cloudtrail.StartQueryRequest) []string {
+		ids, _ := duckdb.DataStoreIDs(text(in.QueryStatement)) // what cannot be read is refused by the handler
+		return storeARNs(c, ids)
+	}))
+	awsapi.Handle(s, "DescribeQuery", h.describe, awsapi.On(func(c *awsapi.Call, in *cloudtrail.DescribeQueryRequest) []string { return h.about(c, in.QueryId) }))
+	awsapi.Handle(s, "GetQueryResults", h.results, awsapi.On(func(c *awsapi.Call, in *cloudtrail.GetQueryResultsRequest) []string { return h.about(c, in.QueryId) }))
+	awsapi.Handle(s, "CancelQuery", h.cancel, awsapi.On(func(c *awsapi.Call, in *cloudtrail.CancelQueryRequest) []string { return h.about(c, in.QueryId) }))
+	awsapi.Handle(s, "ListQueries", h.list, awsapi.On(func(c *awsapi.Call, in *cloudtrail.ListQueriesRequest) []string {
+		id, err := queriedStore(c, text(in.EventDataStore))
+		if err != nil {
+			return nil
+		}
+		return storeARNs(c, []string{id})
+	}))
+	awsapi.Handle(s, "SearchSampleQueries", searchSamples, awsapi.AnyPrincipal()) // they are the same for all
+}
+
+func owner(c *awsapi.Call) lakequery.Owner {
+	return lakequery.Owner{Account: c.Account, Region: c.Region}
+}
+
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// about are the stores of a query.
+func (h queries) about(c *awsapi.Call, id *string) []string {
+	if h.Queries == nil || id == nil {
+		return nil
+	}
+	return storeARNs(c, h.Stores(owner(c), *id))
+}
+
+func storeARNs(c *awsapi.Call, ids []string) (arns []string) {
+	for _, id := range ids {
+		arns = append(arns, fmt.Sprintf("arn:%s:cloudtrail:%s:%s:eventdatastore/%s", c.Partition, c.Region, c.Account, id))
+	}
+	return arns
+}
+
+// queriedStore is the id of a store that is named by it or by its ARN.
+func queriedStore(c *awsapi.Call, name string) (string, *awsapi.Error) {
+	id := name
+	if strings.Contains(name, ":") {
+		parts := strings.SplitN(name, ":", 6)
+		if len(parts) < 6 || parts[0] != "arn" || parts[2] != "cloudtrail" || !strings.HasPrefix(parts[5], "eventdatastore/") {
+			return "", awsapi.Errorf("EventDataStoreARNInvalidException", "%s is not the ARN of an event data store", name)
+		}
+		id = strings.TrimPrefix(parts[5], "eventdatastore/")
+		if parts[1] != c.Partition || parts[3] != c.Region || parts[4] != c.Account {
+			return "", awsapi.Errorf("EventDataStoreNotFoundException", "There is no event data store %s in this account and Region", name)
+		}
+	}
+	if len(id) != 36 || uuid.Validate(id) != nil {
+		return "", awsapi.Errorf("EventDataStoreARNInvalidException", "%s is not the ARN or the ID of an event data store", name)
+	}
+	return strings.ToLower(id), nil
+}
+
+// check looks at the members that all operations about one query have: whose it is, and, where it is given, of which store.
+func (h queries) check(c *awsapi.Call, account, store, id *string) error {
+	if h.Queries == nil {
+		return errors.New("there are no queries of the lake here")
+	}
+	if account != nil && *account != c.Account {
+		return awsapi.Errorf("OperationNotPermittedException", "Queries of the account %s belong to its principals", *account)
+	}
+	if store == nil {
+		return nil
+	}
+	want, err := queriedStore(c, *store)
+	if err != nil {
+		return err
+	}
+	if id != nil && !slices.Contains(h.Stores(owner(c), *id), want) {
+		return unknownQuery(*id)
+	}
+	return nil
+}
+
+func unknownQuery(id string) *awsapi.Error {
+	return awsapi.Errorf("QueryIdNotFoundException", "There is no query %s in this account and Region", id)
+}
+
+// queryError puts what the queries say into AWS's words.
+func queryError(id string, err error) error {
+	var statement *lakequery.StatementError
+	var parameter *lakequery.ParameterError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &statement):
+		return awsapi.Errorf("InvalidQueryStatementException", "%s", statement)
+	case errors.As(err, &parameter):
+		return awsapi.Errorf("InvalidParameterException", "%s", parameter)
+	case errors.Is(err, lake.ErrInactive):
+		return awsapi.Errorf("InactiveEventDataStoreException", "%s", err)
+	case errors.Is(err, lake.ErrNotFound):
+		return awsapi.Errorf("EventDataStoreNotFoundException", "%s", err)
+	case errors.Is(err, lakequery.ErrNotFound):
+		return unknownQuery(id)
+	case errors.Is(err, lakequery.ErrEnded):
+		return awsapi.Errorf("InactiveQueryException", "The query %s has ended", id)
+	case errors.Is(err, lakequery.ErrToken):
+		return awsapi.Errorf("InvalidNextTokenException", "The token is not one that was given for these parameters")
+	case errors.Is(err, lakequery.ErrTooMany):
+		return awsapi.Errorf("MaxConcurrentQueriesException", "%s", err)
+	case errors.Is(err, lakequery.ErrClosed):
+		return awsapi.Errorf(awsapi.Unavailable, "The service is being stopped")
+	}
+	return err
+}
+
+func (h queries) start(ctx context.Context, c *awsapi.Call, in *cloudtrail.StartQueryRequest) (*cloudtrail.StartQueryResponse, error) {
+	if err := h.check(c, in.EventDataStoreOwnerAccountId, nil, nil); err != nil {
+		return nil, err
+	}
+	switch {
+	case in.DeliveryS3Uri != nil:
+		return nil, awsapi.Errorf("UnsupportedOperationException", "Results are not delivered to buckets here: leave DeliveryS3Uri out, and get them by GetQueryResults")
+	case (in.QueryStatement == nil) == (in.QueryAlias == nil):
+		return nil, awsapi.Errorf("InvalidParameterException", "Either QueryStatement or QueryAlias must be given")
+	case in.QueryAlias == nil && len(in.QueryParameters) > 0:
+		return nil, awsapi.Errorf("InvalidParameterException", "QueryParameters belong to a QueryAlias")
+	}
+	q, err := h.Start(ctx, lakequery.Spec{
+		Owner: owner(c), By: c.Principal.Identity.ARN, Statement: text(in.QueryStatement), Alias: text(in.QueryAlias), Params: in.QueryParameters,
+	})
+	if err != nil {
+		return nil, queryError("", err)
+	}
+	c.OnUnrecorded(func(ctx context.Context) { _ = h.Withdraw(ctx, q.ID) }) // else it stays, unknown to all
+	resources(c, q)
+	return &cloudtrail.StartQueryResponse{QueryId: &q.ID, EventDataStoreOwnerAccountId: in.EventDataStoreOwnerAccountId}, nil
+}
+
+func resources(c *awsapi.Call, q lakequery.Query) {
+	for _, arn := range storeARNs(c, q.Stores) {
+		c.Resource(recorder.Resource{ARN: arn, AccountID: c.Account, Type: "AWS::CloudTrail::EventDataStore"})
+	}
+}
+
+func (h queries) describe(ctx context.Context, c *awsapi.Call, in *cloudtrail.DescribeQueryRequest) (*cloudtrail.DescribeQueryResponse, error) {
+	if err := h.check(c, in.EventDataStoreOwnerAccountId, in.EventDataStore, in.QueryId); err != nil {
+		return nil, err
+	}
+	var q lakequery.Query
+	var err error
+	switch {
+	case (in.QueryId == nil) == (in.QueryAlias == nil):
+		return nil, awsapi.Errorf("InvalidParameterException", "Either QueryId or QueryAlias must be given")
+	case in.RefreshId != nil:
+		return nil, awsapi.Errorf("InvalidParameterException", "There are no dashboards here, and so no RefreshId")
+	case in.QueryId != nil:
+		q, err = h.Describe(ctx, owner(c), *in.QueryId)
+	default:
+		q, err = h.Latest(ctx, owner(c), *in.QueryAlias)
+	}
+	if err != nil {
+		return nil, queryError(text(in.QueryId)+text(in.QueryAlias), err)
+	}
+	resources(c, q)
+	millis := int32(min(q.Took.Milliseconds(), 1<<31-1))
+	return &cloudtrail.DescribeQueryResponse{
+		QueryId: &q.ID, QueryString: &q.Statement, QueryStatus: (*string)(&q.Status), ErrorMessage: optional(q.Error),
+		EventDataStoreOwnerAccountId: in.EventDataStoreOwnerAccountId,
+		QueryStatistics: &cloudtrail.QueryStatisticsForDescribeQuery{
+			EventsMatched: &q.Rows, EventsScanned: &q.Scanned, BytesScanned: &q.Bytes, ExecutionTimeInMillis: &millis, CreationTime: &q.Created,
+		},
+	}, nil
+}
+
+func optional(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+func (h queries) results(ctx context.Context, c *awsapi.Call, in *cloudtrail.GetQueryResultsRequest) (*cloudtrail.GetQueryResultsResponse, error) {
+	if err := h.check(c, in.EventDataStoreOwnerAccountId, in.EventDataStore, in.QueryId); err != nil {
+		return nil, err
+	}
+	limit := 0
+	if in.MaxQueryResults != nil {
+		limit = int(*in.MaxQueryResults)
+	}
+	p, err := h.Results(ctx, owner(c), *in.QueryId, limit, text(in.NextToken))
+	if err != nil {
+		return nil, queryError(*in.QueryId, err)
+	}
+	resources(c, p.Query)
+	// A NULL is the empty text: the API has no other.
+	rows := make([][]map[string]string, len(p.Rows))
+	for i, r := range p.Rows {
+		rows[i] = make([]map[string]string, len(r))
+		for j, v := range r {
+			rows[i][j] = map[string]string{p.Columns[j]: v.Text}
+		}
+	}
+	count, total := int32(len(rows)), int32(min(p.Query.Rows, 1<<31-1))
+	return &cloudtrail.GetQueryResultsResponse{
+		QueryStatus: (*string)(&p.Query.Status), ErrorMessage: optional(p.Query.Error), NextToken: optional(p.Next), QueryResultRows: rows,
+		QueryStatistics: &cloudtrail.QueryStatistics{ResultsCount: &count, TotalResultsCount: &total, BytesScanned: &p.Query.Bytes},
+	}, nil
+}
+
+func (h queries) list(ctx context.Context, c *awsapi.Call, in *cloudtrail.ListQueriesRequest) (*cloudtrail.ListQueriesResponse, error) {
+	if err := h.check(c, nil, nil, nil); err != nil {
+		return nil, err
+	}
+	store, invalid := queriedStore(c, *in.EventDataStore)
+	if invalid != nil {
+		return nil, invalid
+	}
+	f := lakequery.Filter{Owner: owner(c), Store: store, Status: lakequery.Status(text(in.QueryStatus)), Token: text(in.NextToken)}
+	if in.StartTime != nil {
+		f.Since = *in.StartTime
+	}
+	if in.EndTime != nil {
+		f.Until = *in.EndTime
+	}
+	if in.MaxResults != nil {
+		f.Limit = int(*in.MaxResults)
+	}
+	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
+		return nil, awsapi.Errorf("InvalidDateRangeException", "StartTime, %s, must be before EndTime, %s", f.Since.UTC().Format(time.RFC3339), f.Until.UTC().Format(time.RFC3339))
+	}
+	if err := h.Known(ctx, f.Owner, store); err != nil {
+		return nil, queryError("", err)
+	}
+	found, next, err := h.List(ctx, f)
+	if err != nil {
+		return nil, queryError("", err)
+	}
+	out := &cloudtrail.ListQueriesResponse{NextToken: optional(next), Queries: make([]cloudtrail.Query, len(found))}
+	for i := range found {
+		q := &found[i]
+		out.Queries[i] = cloudtrail.Query{QueryId: &q.ID, QueryStatus: (*string)(&q.Status), CreationTime: &q.Created}
+	}
+	return out, nil
+}
+
+func (h queries) cancel(ctx context.Context, c *awsapi.Call, in *cloudtrail.CancelQueryRequest) (*cloudtrail.CancelQueryResponse, error) {
+	if err := h.check(c, in.EventDataStoreOwnerAccountId, in.EventDataStore, in.QueryId); err != nil {
+		return nil, err
+	}
+	q, err := h.Cancel(ctx, owner(c), *in.QueryId)
+	if err != nil {
+		return nil, queryError(*in.QueryId, err)
+	}
+	c.OnUnrecorded(func(ctx context.Context) { _ = h.Again(ctx, q.ID) }) // else it stays cancelled
+	resources(c, q)
+	return &cloudtrail.CancelQueryResponse{QueryId: &q.ID, QueryStatus: (*string)(&q.Status), EventDataStoreOwnerAccountId: in.EventDataStoreOwnerAccountId}, nil
+}
+
+// searchSamples finds ready queries by words of their name, question and SQL.
+func searchSamples(_ context.Context, _ *awsapi.Call, in *cloudtrail.SearchSampleQueriesRequest) (*cloudtrail.SearchSampleQueriesResponse, error) {
+	phrase := strings.ToLower(*in.SearchPhrase)
+	words := strings.FieldsFunc(phrase, func(r rune) bool { return !('a' <= r && r <= 'z' || '0' <= r && r <= '9') })
+	type sample struct {
+		key string // the most relevant first
+		cloudtrail.SearchSampleQueriesSearchResult
+	}
+	var found []sample
+	for i, r := range duckdb.ReadyQueries() {
+		hits := 0
+		for _, w := range words {
+			switch {
+			case strings.Contains(r.Name, w), strings.Contains(strings.ToLower(r.Question), w):
+				hits += 2
+			case strings.Contains(strings.ToLower(r.SQL), w):
+				hits++
+			}
+		}
+		if hits == 0 {
+			continue
+		}
+		relevance := float32(hits) / float32(2*len(words))
+		about := r.Question + " QueryAlias " + r.Name
+		for j, p := range r.Params {
+			if j == 0 {
+				about += ", with the QueryParameters"
+			}
+			about += fmt.Sprintf(" %s=%s", p.Name, p.Doc)
+		}
+		found = append(found, sample{fmt.Sprintf("%06d %03d", 1_000_000-int(relevance*1e6), i), cloudtrail.SearchSampleQueriesSearchResult{
+			Name: &r.Name, Description: &about, SQL: &r.SQL, Relevance: &relevance,
+		}})
+	}
+	most := 10
+	if in.MaxResults != nil {
+		most = int(*in.MaxResults)
+	}
+	cut, next, err := page.Cut(found, func(s sample) string { return s.key }, in.NextToken, most, "SearchSampleQueries", phrase)
+	if err != nil {
+		return nil, awsapi.Errorf("InvalidParameterException", "The token is not one that was given for this phrase")
+	}
+	out := &cloudtrail.SearchSampleQueriesResponse{NextToken: next}
+	for _, s := range cut {
+		out.SearchResults = append(out.SearchResults, s.SearchSampleQueriesSearchResult)
+	}
+	return out, nil
+}
+
+// invalidQuery is the exception of what the constraints of the model do not allow.
+func invalidQuery(operation string, vs []wire.Violation) *awsapi.Error {
+	if !slices.Contains([]string{"StartQuery", "DescribeQuery", "GetQueryResults", "ListQueries", "CancelQuery", "SearchSampleQueries"}, operation) {
+		return nil
+	}
+	code := "InvalidParameterException"
+	if len(vs) == 1 {
+		switch vs[0].Member {
+		case "MaxQueryResults":
+			code = "InvalidMaxResultsException"
+		case "MaxResults", "NextToken":
+			if operation != "SearchSampleQueries" { // which has neither
+				code = "Invalid" + vs[0].Member + "Exception"
+			}
+		case "QueryStatus":
+			code = "InvalidQueryStatusException"
+		case "QueryStatement":
+			code = "InvalidQueryStatementException"
+		case "EventDataStore":
+			if vs[0].Rule != wire.Required {
+				code = "EventDataStoreARNInvalidException"
+			}
+		}
+	}
+	return awsapi.Errorf(code, "%s", wire.Message(vs))
+}
