@@ -276,7 +276,9 @@ func (l *Lake) undo(number uint64) error {
 	defer l.mu.Unlock()
 	at := slices.IndexFunc(l.done, func(c change) bool { return c.number == number })
 	if at < 0 {
-		return errors.New("take back a change of the lake: it was taken back already, or is too long ago")
+		err := errors.New("take back a change of the lake: it was taken back already, or is too long ago")
+		l.o.Log.Error(err.Error())
+		return err
 	}
 	f := l.done[at].before
 	l.done = slices.Delete(l.done, at, at+1)
@@ -293,6 +295,7 @@ func (l *Lake) undo(number uint64) error {
 	l.snap.Store(f)
 	l.dirty = true
 	if l.lock == nil {
+		l.o.Log.Error("a change of the lake was taken back, but not on disk: it is closed")
 		return ErrClosed
 	}
 	if err := l.write(f); err != nil {
