@@ -90,6 +90,12 @@ func askScope(t testing.TB, e *Engine, scope *Scope, sql string, params ...Param
 	if err != nil {
 		return nil, err
 	}
+	return read(t, rows)
+}
+
+// read gives the rows of a result, cells joined by " | ", NULL as ∅, and closes it.
+func read(t testing.TB, rows *Rows) ([]string, error) {
+	t.Helper()
 	defer func() {
 		if err := rows.Close(); err != nil {
 			t.Error(err)

@@ -177,11 +177,17 @@ func forms() []form {
 func TestForms(t *testing.T) {
 	t.Parallel()
 	e := open(t, Options{Files: write(t, records), TableName: "cloudtrail_logs_mybucket"})
-	var rows []string
-	for _, f := range forms() {
-		rows = append(rows, strings.Join([]string{"", code(f.form), f.verdict(), f.note, ""}, " | "))
+	runForms(t, "../../../docs/sql.md", "forms", forms(), func(sql string) ([]string, error) { return ask(t, e, sql) })
+}
+
+// runForms runs forms and keeps the table of them in a document.
+func runForms(t *testing.T, doc, name string, forms []form, ask func(sql string) ([]string, error)) {
+	t.Helper()
+	lines := []string{"| form | verdict | difference, or reason and way out |", "|---|---|---|"}
+	for _, f := range forms {
+		lines = append(lines, strings.TrimSpace(strings.Join([]string{"", code(f.form), f.verdict(), f.note, ""}, " | ")))
 		t.Run(f.form, func(t *testing.T) {
-			got, err := ask(t, e, f.sql)
+			got, err := ask(f.sql)
 			if f.refused != "" {
 				if err == nil || !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(f.refused)) {
 					t.Errorf("%s\ngot %q, %v; want an error with %q", f.sql, got, err, f.refused)
@@ -196,12 +202,7 @@ func TestForms(t *testing.T) {
 			}
 		})
 	}
-	table := " | form | verdict | difference, or reason and way out | \n |---|---|---| \n" + strings.Join(rows, "\n")
-	var lines []string
-	for line := range strings.Lines(table) {
-		lines = append(lines, strings.TrimSpace(line))
-	}
-	checkDoc(t, "forms", strings.Join(lines, "\n"))
+	checkDoc(t, doc, name, strings.Join(lines, "\n"))
 }
 
 func code(s string) string {
@@ -211,10 +212,9 @@ func code(s string) string {
 	return "`" + s + "`"
 }
 
-// checkDoc compares what stands between <!-- name --> and <!-- /name --> in docs/sql.md.
-func checkDoc(t *testing.T, name, want string) {
+// checkDoc compares what stands between <!-- name --> and <!-- /name --> in a document.
+func checkDoc(t *testing.T, path, name, want string) {
 	t.Helper()
-	const path = "../../../docs/sql.md"
 	doc, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -222,13 +222,13 @@ func checkDoc(t *testing.T, name, want string) {
 	before, rest, ok1 := strings.Cut(string(doc), "<!-- "+name+" -->\n")
 	have, after, ok2 := strings.Cut(rest, "\n<!-- /"+name+" -->")
 	if !ok1 || !ok2 {
-		t.Fatalf("docs/sql.md has no place for %s", name)
+		t.Fatalf("%s has no place for %s", path, name)
 	}
 	if have == want {
 		return
 	}
 	if !*update {
-		t.Errorf("docs/sql.md: the table %s is not up to date; run go test ./internal/store/duckdb -update", name)
+		t.Errorf("%s: the table %s is not up to date; run go test ./internal/store/duckdb -update", path, name)
 		return
 	}
 	if err := os.WriteFile(path, []byte(before+"<!-- "+name+" -->\n"+want+"\n<!-- /"+name+" -->"+after), 0o644); err != nil {

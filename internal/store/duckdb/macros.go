@@ -10,7 +10,7 @@ const (
 // macros are the functions of Trino that DuckDB lacks or means differently, and caps on some of DuckDB's own.
 const macros = `
 -- text
-CREATE MACRO spoor_text(x) AS CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' WHEN typeof(x) LIKE 'TIMESTAMP WITH%' THEN system.main.strftime(CAST(x AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g UTC') ELSE CAST(x AS VARCHAR) END;
+CREATE MACRO spoor_text(x) AS CASE WHEN typeof(x) = 'JSON' THEN to_json(x) ->> '$' WHEN typeof(x) LIKE 'TIMESTAMP WITH%' THEN system.main.strftime(CAST(x AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g UTC') WHEN typeof(x) = 'TIMESTAMP' THEN system.main.strftime(CAST(x AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g') ELSE CAST(x AS VARCHAR) END;
 CREATE MACRO spoor_simple(p) AS system.main.regexp_full_match(p, '%[ -$&-\[\]^\x60-~]+%');
 CREATE MACRO "~~*"(s, p) AS CASE WHEN spoor_simple(p) THEN regexp_matches(s, '(?is)' || regexp_escape(system.main.substring(p, 2, length(p) - 2))) ELSE system.main."~~*"(s, p) END;
 CREATE MACRO "!~~*"(s, p) AS CASE WHEN spoor_simple(p) THEN NOT regexp_matches(s, '(?is)' || regexp_escape(system.main.substring(p, 2, length(p) - 2))) ELSE system.main."!~~*"(s, p) END;
@@ -36,7 +36,7 @@ CREATE MACRO rpad(s, n, f) AS CASE WHEN n > ` + maxText + ` THEN error('rpad: mo
 CREATE MACRO spoor_path(p) AS system.main.regexp_replace(system.main.regexp_replace(p, '\["([^"]*)"\]', '."\1"', 'g'), '\[''([^'']*)''\]', '."\1"', 'g');
 CREATE MACRO json_extract(j, p) AS TRY(system.main.json_extract(j, spoor_path(p)));
 CREATE MACRO json_extract_scalar(j, p) AS TRY(json_extract_string(system.main.json_value(j, spoor_path(p)), '$'));
-CREATE MACRO json_parse(s) AS CAST(s AS JSON);
+CREATE MACRO json_parse(s) AS system.main.json(s);
 CREATE MACRO json_format(j) AS CAST(to_json(j) AS VARCHAR);
 CREATE MACRO json_array_get(j, i) AS TRY(system.main.json_extract(j, CASE WHEN i < 0 THEN '$[#' ELSE '$[' END || CAST(i AS VARCHAR) || ']'));
 CREATE MACRO json_array_length(j) AS CASE WHEN TRY(json_type(j)) = 'ARRAY' THEN CAST(system.main.json_array_length(j) AS BIGINT) END;

@@ -96,5 +96,5 @@ func TestReady(t *testing.T) {
 		}
 		rows = append(rows, "| `"+r.Name+"` | "+r.Question+" | "+strings.Join(params, ", ")+" |")
 	}
-	checkDoc(t, "ready", "| name | question | parameters |\n|---|---|---|\n"+strings.Join(rows, "\n"))
+	checkDoc(t, "../../../docs/sql.md", "ready", "| name | question | parameters |\n|---|---|---|\n"+strings.Join(rows, "\n"))
 }
