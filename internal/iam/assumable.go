@@ -184,14 +184,14 @@ func (f *file) addAssumable(a fileAssumable) error {
 func (s *Service) resolve(sn *snapshot, t *trust) (map[string]string, error) {
 	for _, account := range t.accounts() {
 		if !s.has(account) {
-			return nil, fmt.Errorf("trust document: %w: %s is no account of the organisation", ErrInvalid, account)
+			return nil, fmt.Errorf("%w: %s is no account of the organisation", ErrTrust, account)
 		}
 	}
 	out := map[string]string{}
 	for _, arn := range t.names() {
 		id := sn.idOf(arn)
 		if id == "" {
-			return nil, fmt.Errorf("trust document: %w: there is no %s", ErrInvalid, arn)
+			return nil, fmt.Errorf("%w: there is no %s", ErrTrust, arn)
 		}
 		out[arn] = id
 	}

@@ -30,6 +30,8 @@ var (
 	ErrDamaged  = errors.New("damaged")
 	ErrReadOnly = errors.New("opened for reading only")
 	ErrDenied   = errors.New("not permitted")
+	// ErrTrust is the [ErrInvalid] of trust documents.
+	ErrTrust = fmt.Errorf("trust document: %w", ErrInvalid)
 )
 
 // Kind says what sort of principal it is.

@@ -230,7 +230,7 @@ func trustError(place, format string, args ...any) error {
 	if place != "" {
 		place += ": "
 	}
-	return fmt.Errorf("trust document: %w: %s%s", ErrInvalid, place, fmt.Sprintf(format, args...))
+	return fmt.Errorf("%w: %s%s", ErrTrust, place, fmt.Sprintf(format, args...))
 }
 
 // member is one of a JSON object.
