@@ -84,7 +84,7 @@ func (l *Lake) destinations(f *file, w Where, arns []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if id == builtInID(w.Account) {
+		if id == BuiltInID(w.Account) {
 			return nil, refuse(codeCategory, "The event data store %s is no destination: it has all events as they are.", BuiltIn)
 		}
 		i, err := f.store(w, id)

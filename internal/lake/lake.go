@@ -364,8 +364,8 @@ func (l *Lake) arn(w Where, kind, id string) string {
 	return "arn:" + l.o.Partition + ":cloudtrail:" + w.Region + ":" + w.Account + ":" + kind + "/" + id
 }
 
-// builtInID is the id of the built-in store of an account.
-func builtInID(account string) string {
+// BuiltInID is the id of the built-in store of an account.
+func BuiltInID(account string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("spoor:lake:event-data-store:"+account)).String()
 }
 
@@ -373,7 +373,7 @@ func builtInID(account string) string {
 func (l *Lake) builtIn(w Where) EventDataStore {
 	made := l.snap.Load().Made
 	return EventDataStore{
-		ID: builtInID(w.Account), Account: w.Account, Region: w.Region, Name: BuiltIn, MultiRegion: true, Organization: w.Account == l.o.Account && l.o.Management == w.Account,
+		ID: BuiltInID(w.Account), Account: w.Account, Region: w.Region, Name: BuiltIn, MultiRegion: true, Organization: w.Account == l.o.Account && l.o.Management == w.Account,
 		Retention: maxExtendable, Billing: Extendable, Protected: true, Status: Enabled, Created: made, Updated: made,
 	}
 }

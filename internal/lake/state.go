@@ -125,7 +125,7 @@ func (f *file) check() error {
 	stores := map[string]*EventDataStore{}
 	for i := range f.Stores {
 		s := &f.Stores[i]
-		if !uuidForm.MatchString(s.ID) || ids[s.ID] || s.ID == builtInID(s.Account) || !accountForm.MatchString(s.Account) || !regionForm.MatchString(s.Region) {
+		if !uuidForm.MatchString(s.ID) || ids[s.ID] || s.ID == BuiltInID(s.Account) || !accountForm.MatchString(s.Account) || !regionForm.MatchString(s.Region) {
 			return fmt.Errorf("event data store %.40q: id, account or Region", s.ID)
 		}
 		at := place{s.Account, s.Region, s.Name}

@@ -297,7 +297,7 @@ func (l *Lake) Store(w Where, ref string) (EventDataStore, error) {
 	if err != nil {
 		return EventDataStore{}, err
 	}
-	if id == builtInID(w.Account) {
+	if id == BuiltInID(w.Account) {
 		return l.builtIn(w), nil
 	}
 	f := l.state()
@@ -337,7 +337,7 @@ func (l *Lake) changeStore(w Where, ref string, fn func(f *file, s *EventDataSto
 	if err != nil {
 		return changed, nil, err
 	}
-	if id == builtInID(w.Account) {
+	if id == BuiltInID(w.Account) {
 		return changed, nil, refuse(codeNotPermitted, "The event data store %s is always there, and cannot be changed or deleted.", BuiltIn)
 	}
 	undo, err := l.change(func(f *file, now time.Time) error {

@@ -18,7 +18,7 @@ func (l *Lake) DataStores(_ context.Context, account, region string, ids []strin
 	out := make([]duckdb.DataStore, 0, len(ids))
 	for _, id := range ids {
 		id = strings.ToLower(id)
-		if id == builtInID(account) {
+		if id == BuiltInID(account) {
 			out = append(out, duckdb.DataStore{ID: id, Where: l.ownEvents(account)})
 			continue
 		}
