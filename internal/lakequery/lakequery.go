@@ -106,8 +106,8 @@ type Spec struct {
 	Owner     Owner
 	By        string // ARN of who starts it
 	Statement string
-	// Alias is the name of a ready query (see [duckdb.ReadyQueries]), which sees the events of the account; Params are the
-	// values of its parameters in their order, each also as name=value.
+	// Alias is the name of a ready query (see [duckdb.ReadyQueries]), which sees the events of the account's built-in store;
+	// Params are the values of its parameters in their order, each also as name=value.
 	Alias  string
 	Params []string
 }

@@ -530,7 +530,6 @@ func (m *Manager) answer(ctx context.Context, e *entry) (x end, err error) {
 		if !ok {
 			break
 		}
-		write(columns, values)
 		if err := e.w.row(values); err != nil {
 			return x, fmt.Errorf("%w: %w", errKept, err)
 		}
@@ -859,10 +858,4 @@ func (m *Manager) Stats() Stats {
 	s := m.counts
 	s.Queued, s.Running, s.Kept, s.Bytes = len(m.queue), m.running, len(m.all), m.size
 	return s
-}
-
-// Known tells whether there is an event data store for an owner. Errors are those of [Tables].
-func (m *Manager) Known(ctx context.Context, o Owner, store string) error {
-	_, err := m.o.Tables.DataStores(ctx, o.Account, o.Region, []string{store})
-	return err
 }

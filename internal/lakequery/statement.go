@@ -29,7 +29,7 @@ type compiled struct {
 // compile reads what is to be asked, and of which stores.
 func (m *Manager) compile(ctx context.Context, s Spec) (c compiled, err error) {
 	if s.Alias != "" {
-		return m.ready(s)
+		return m.ready(ctx, s)
 	}
 	if n := utf8.RuneCountInString(s.Statement); n > MaxStatement || !utf8.ValidString(s.Statement) {
 		return c, &StatementError{Reason: fmt.Sprintf("the statement has more than %d characters, or is no UTF-8", MaxStatement)}
@@ -55,7 +55,7 @@ func (m *Manager) compile(ctx context.Context, s Spec) (c compiled, err error) {
 }
 
 // ready makes a ready query of an alias.
-func (m *Manager) ready(s Spec) (c compiled, err error) {
+func (m *Manager) ready(ctx context.Context, s Spec) (c compiled, err error) {
 	r, ok := duckdb.FindReady(s.Alias)
 	if !ok {
 		return c, &ParameterError{fmt.Sprintf("there is no query with the alias %s", s.Alias)}
@@ -79,8 +79,15 @@ func (m *Manager) ready(s Spec) (c compiled, err error) {
 			return c, &ParameterError{fmt.Sprintf("the query %s needs the parameter %s: %s", r.Name, p.Name, p.Doc)}
 		}
 	}
-	c.statement, c.alias = r.SQL, r.Name
+	c.statement, c.alias, c.stores = r.SQL, r.Name, []string{lake.BuiltInID(s.Owner.Account)}
+	tables, err := m.o.Tables.DataStores(ctx, s.Owner.Account, s.Owner.Region, c.stores)
+	if err != nil {
+		return c, err
+	}
 	c.sql = query.SQL{Ready: r.Name, Params: given, Accounts: []string{s.Owner.Account}}
+	if len(tables) == 1 && tables[0].Where == "" { // the account sees the others, too
+		c.sql.Accounts = nil
+	}
 	return c, nil
 }
 
@@ -88,6 +95,8 @@ func (m *Manager) ready(s Spec) (c compiled, err error) {
 func refused(statement string, err error) error {
 	var r *query.RefusedError
 	switch {
+	case errors.As(err, &r) && r.Column > 0:
+		return &StatementError{Line: r.Line, Column: r.Column, Reason: oneLine(r.Reason)}
 	case errors.As(err, &r):
 		err = errors.New(r.Reason)
 	case !errors.Is(err, query.ErrInvalid):
@@ -166,30 +175,4 @@ func missing(damaged []store.Damage) string {
 		text += " " + d.File
 	}
 	return oneLine(text)
-}
-
-// write gives values the form that Trino writes them in.
-func write(columns []duckdb.Column, values []duckdb.Value) {
-	for i := range values {
-		if columns[i].Kind == duckdb.Time && !values[i].Null {
-			values[i].Text = writeTime(columns[i].Type, values[i].Text)
-		}
-	}
-}
-
-// writeTime writes milliseconds, and the zone as a name. What is no time of day stays.
-func writeTime(typ, text string) string {
-	zone := ""
-	if typ == "TIMESTAMP WITH TIME ZONE" {
-		t, ok := strings.CutSuffix(text, "Z")
-		if !ok {
-			return text
-		}
-		text, zone = strings.Replace(t, "T", " ", 1), " UTC"
-	}
-	head, fraction, _ := strings.Cut(text, ".")
-	if len(head) < len("2026-01-10 09:12:41") {
-		return text + zone
-	}
-	return head + "." + (fraction + "000")[:max(3, len(fraction))] + zone
 }

@@ -19,7 +19,7 @@ func New(o Options) *awsapi.Service {
 	s := awsapi.NewService(&cloudtrail.Service, awsapi.ServiceOptions{Invalid: invalid})
 	registerHistory(s, o.History)
 	registerLake(s, o.Lake)
-	registerQueries(s, o.Queries)
+	registerQueries(s, o.Queries, o.Lake)
 	return s
 }
 

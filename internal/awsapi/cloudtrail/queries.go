@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/model/cloudtrail"
 	"spoor/internal/awsapi/page"
@@ -29,16 +27,18 @@ type Queries interface {
 	Stores(o lakequery.Owner, id string) []string
 	Results(ctx context.Context, o lakequery.Owner, id string, limit int, token string) (lakequery.Page, error)
 	List(ctx context.Context, f lakequery.Filter) ([]lakequery.Query, string, error)
-	Known(ctx context.Context, o lakequery.Owner, store string) error
 	Cancel(ctx context.Context, o lakequery.Owner, id string) (lakequery.Query, error)
 	Again(ctx context.Context, id string) error
 }
 
 // queries are the operations about queries.
-type queries struct{ Queries }
+type queries struct {
+	Queries
+	lake Lake
+}
 
-func registerQueries(s *awsapi.Service, q Queries) {
-	h := queries{q}
+func registerQueries(s *awsapi.Service, q Queries, l Lake) {
+	h := queries{q, l}
 	awsapi.Handle(s, "StartQuery", h.start, awsapi.On(func(c *awsapi.Call, in *cloudtrail.StartQueryRequest) []string {
 		ids, _ := duckdb.DataStoreIDs(text(in.QueryStatement)) // what cannot be read is refused by the handler
 		return storeARNs(c, ids)
@@ -46,13 +46,7 @@ func registerQueries(s *awsapi.Service, q Queries) {
 	awsapi.Handle(s, "DescribeQuery", h.describe, awsapi.On(func(c *awsapi.Call, in *cloudtrail.DescribeQueryRequest) []string { return h.about(c, in.QueryId) }))
 	awsapi.Handle(s, "GetQueryResults", h.results, awsapi.On(func(c *awsapi.Call, in *cloudtrail.GetQueryResultsRequest) []string { return h.about(c, in.QueryId) }))
 	awsapi.Handle(s, "CancelQuery", h.cancel, awsapi.On(func(c *awsapi.Call, in *cloudtrail.CancelQueryRequest) []string { return h.about(c, in.QueryId) }))
-	awsapi.Handle(s, "ListQueries", h.list, awsapi.On(func(c *awsapi.Call, in *cloudtrail.ListQueriesRequest) []string {
-		id, err := queriedStore(c, text(in.EventDataStore))
-		if err != nil {
-			return nil
-		}
-		return storeARNs(c, []string{id})
-	}))
+	awsapi.Handle(s, "ListQueries", h.list, onStore(func(in *cloudtrail.ListQueriesRequest) *string { return in.EventDataStore }))
 	awsapi.Handle(s, "SearchSampleQueries", searchSamples, awsapi.AnyPrincipal()) // they are the same for all
 }
 
@@ -77,33 +71,23 @@ func (h queries) about(c *awsapi.Call, id *string) []string {
 
 func storeARNs(c *awsapi.Call, ids []string) (arns []string) {
 	for _, id := range ids {
-		arns = append(arns, fmt.Sprintf("arn:%s:cloudtrail:%s:%s:eventdatastore/%s", c.Partition, c.Region, c.Account, id))
+		arns = append(arns, resourceARN(c, "eventdatastore", id))
 	}
 	return arns
 }
 
-// queriedStore is the id of a store that is named by it or by its ARN.
-func queriedStore(c *awsapi.Call, name string) (string, *awsapi.Error) {
-	id := name
-	if strings.Contains(name, ":") {
-		parts := strings.SplitN(name, ":", 6)
-		if len(parts) < 6 || parts[0] != "arn" || parts[2] != "cloudtrail" || !strings.HasPrefix(parts[5], "eventdatastore/") {
-			return "", awsapi.Errorf("EventDataStoreARNInvalidException", "%s is not the ARN of an event data store", name)
-		}
-		id = strings.TrimPrefix(parts[5], "eventdatastore/")
-		if parts[1] != c.Partition || parts[3] != c.Region || parts[4] != c.Account {
-			return "", awsapi.Errorf("EventDataStoreNotFoundException", "There is no event data store %s in this account and Region", name)
-		}
+// store is a store that is named by its id or its ARN.
+func (h queries) store(c *awsapi.Call, ref string) (lake.EventDataStore, error) {
+	s, err := h.lake.Store(where(c), ref)
+	if refused, ok := errors.AsType[*lake.Error](err); ok {
+		return s, awsapi.Errorf(refused.Code, "%s", refused.Message)
 	}
-	if len(id) != 36 || uuid.Validate(id) != nil {
-		return "", awsapi.Errorf("EventDataStoreARNInvalidException", "%s is not the ARN or the ID of an event data store", name)
-	}
-	return strings.ToLower(id), nil
+	return s, err
 }
 
 // check looks at the members that all operations about one query have: whose it is, and, where it is given, of which store.
 func (h queries) check(c *awsapi.Call, account, store, id *string) error {
-	if h.Queries == nil {
+	if h.Queries == nil || h.lake == nil {
 		return errors.New("there are no queries of the lake here")
 	}
 	if account != nil && *account != c.Account {
@@ -112,11 +96,11 @@ func (h queries) check(c *awsapi.Call, account, store, id *string) error {
 	if store == nil {
 		return nil
 	}
-	want, err := queriedStore(c, *store)
+	of, err := h.store(c, *store)
 	if err != nil {
 		return err
 	}
-	if id != nil && !slices.Contains(h.Stores(owner(c), *id), want) {
+	if id != nil && !slices.Contains(h.Stores(owner(c), *id), of.ID) {
 		return unknownQuery(*id)
 	}
 	return nil
@@ -253,11 +237,14 @@ func (h queries) list(ctx context.Context, c *awsapi.Call, in *cloudtrail.ListQu
 	if err := h.check(c, nil, nil, nil); err != nil {
 		return nil, err
 	}
-	store, invalid := queriedStore(c, *in.EventDataStore)
-	if invalid != nil {
-		return nil, invalid
+	of, err := h.store(c, *in.EventDataStore)
+	if err != nil {
+		return nil, err
 	}
-	f := lakequery.Filter{Owner: owner(c), Store: store, Status: lakequery.Status(text(in.QueryStatus)), Token: text(in.NextToken)}
+	if of.Status == lake.PendingDeletion {
+		return nil, queryError("", fmt.Errorf("event data store %s: %w", of.ID, lake.ErrInactive))
+	}
+	f := lakequery.Filter{Owner: owner(c), Store: of.ID, Status: lakequery.Status(text(in.QueryStatus)), Token: text(in.NextToken)}
 	if in.StartTime != nil {
 		f.Since = *in.StartTime
 	}
@@ -269,9 +256,6 @@ func (h queries) list(ctx context.Context, c *awsapi.Call, in *cloudtrail.ListQu
 	}
 	if !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return nil, awsapi.Errorf("InvalidDateRangeException", "StartTime, %s, must be before EndTime, %s", f.Since.UTC().Format(time.RFC3339), f.Until.UTC().Format(time.RFC3339))
-	}
-	if err := h.Known(ctx, f.Owner, store); err != nil {
-		return nil, queryError("", err)
 	}
 	found, next, err := h.List(ctx, f)
 	if err != nil {
