@@ -85,7 +85,7 @@ func (p *prober) value(shape int16, at string, in func(any) any, levels int) {
 			bad("enum", "no such", "Member must satisfy enum value set: ["+strings.Join(s.Enum, ", ")+"]")
 		}
 		if s.Pattern != "" && s.Pattern != "(?s).*" && !strings.Contains(s.Pattern, `[\s\S]*`) {
-			bad("pattern", ":\u0007\u0007", "Member must satisfy regular expression pattern: "+s.Pattern)
+			bad("pattern", ":\n\u0007", "Member must satisfy regular expression pattern: "+s.Pattern)
 		}
 	case model.Integer, model.Long:
 		if s.Has(model.HasMin) {
