@@ -93,7 +93,14 @@ func (e *Engine) SQL(ctx context.Context, q SQL) (_ *Rows, err error) {
 	}()
 	var rows *duckdb.Rows
 	if err := a.whole(ctx, func() error {
-		opts.Scope = a.scope(a.files())
+		files := a.files()
+		opts.Scope = a.scope(files)
+		if q.DataStores != nil {
+			opts.Scope.Facts = make(map[string]duckdb.FileFacts, len(files))
+			for _, f := range files {
+				opts.Scope.Facts[f.Path] = duckdb.FileFacts{Rows: f.Rows, Bytes: f.Bytes, MinTime: f.MinTime, MaxTime: f.MaxTime}
+			}
+		}
 		rows, err = a.duck.Query(ctx, q.Query, opts)
 		return err
 	}); err != nil {
