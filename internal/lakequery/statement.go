@@ -38,6 +38,9 @@ func (m *Manager) compile(ctx context.Context, s Spec) (c compiled, err error) {
 		return c, refused(s.Statement, fmt.Errorf("%w: %w", query.ErrInvalid, err))
 	}
 	if len(c.stores) == 0 {
+		if err := m.o.Engine.Check(ctx, query.SQL{Query: s.Statement, DataStores: []duckdb.DataStore{}}); err != nil {
+			return c, refused(s.Statement, err)
+		}
 		return c, &StatementError{Reason: "no event data store is named by its id in FROM"}
 	}
 	tables, err := m.o.Tables.DataStores(ctx, s.Owner.Account, s.Owner.Region, c.stores)
