@@ -156,6 +156,8 @@ func refuse(err error, missing string) error {
 		return awsapi.Errorf(awsapi.AccessDenied, "%s", err)
 	case errors.Is(err, iam.ErrLimit):
 		return awsapi.Errorf(limitExceeded, "%s", err)
+	case errors.Is(err, iam.ErrTrust):
+		return awsapi.Errorf(malformed, "%s", err)
 	case errors.Is(err, iam.ErrInvalid):
 		return awsapi.Errorf(awsapi.Validation, "%s", err)
 	}

@@ -49,9 +49,6 @@ func (s *service) createRole(_ context.Context, c *awsapi.Call, in *model.Create
 	if in.MaxSessionDuration != nil {
 		spec.MaxSession = time.Duration(*in.MaxSessionDuration) * time.Second
 	}
-	if err := checkTrust(spec.Trust); err != nil {
-		return nil, err
-	}
 	a, err := s.o.Access.CreateAssumable(spec)
 	switch {
 	case errors.Is(err, iam.ErrExists):
@@ -61,14 +58,6 @@ func (s *service) createRole(_ context.Context, c *awsapi.Call, in *model.Create
 	}
 	s.takeBack(c, "CreateRole "+a.ARN(), func() error { return s.o.Access.DeleteAssumable(a.Account, a.Name) })
 	return &model.CreateRoleResponse{Role: new(tellRole(a))}, nil
-}
-
-// checkTrust refuses a trust document that is none.
-func checkTrust(trust json.RawMessage) error {
-	if err := iam.CheckTrust(trust); err != nil {
-		return awsapi.Errorf(malformed, "%s", err)
-	}
-	return nil
 }
 
 func (s *service) getRole(_ context.Context, c *awsapi.Call, in *model.GetRoleRequest) (*model.GetRoleResponse, error) {
@@ -137,11 +126,7 @@ func (s *service) updateAssumeRolePolicy(_ context.Context, c *awsapi.Call, in *
 	if err != nil {
 		return nil, err
 	}
-	trust := json.RawMessage(*in.PolicyDocument)
-	if err := checkTrust(trust); err != nil {
-		return nil, err
-	}
-	return nil, s.change(c, a, iam.AssumableChange{Trust: trust}, iam.AssumableChange{Trust: a.Trust})
+	return nil, s.change(c, a, iam.AssumableChange{Trust: json.RawMessage(*in.PolicyDocument)}, iam.AssumableChange{Trust: a.Trust})
 }
 
 func (s *service) deleteRole(_ context.Context, c *awsapi.Call, in *model.DeleteRoleRequest) (*struct{}, error) {
