@@ -256,11 +256,17 @@ func (f *file) nameFree(w Where, name, but string) error {
 	return nil
 }
 
+// trailCategories reports whether a store has events of trails, and not those of another kind alone.
+func trailCategories(categories []string) bool {
+	return !slices.ContainsFunc(categories, func(c string) bool {
+		return c != selector.Management && c != selector.Data && c != selector.NetworkActivity
+	})
+}
+
 // stoppable reports whether the ingestion of a store can be off.
 func stoppable(s EventDataStore) bool {
-	return !slices.ContainsFunc(selector.Categories(s.Selectors), func(c string) bool {
-		return c != selector.Management && c != selector.Data && c != selector.NetworkActivity && c != selector.ConfigurationItem
-	})
+	c := selector.Categories(s.Selectors)
+	return trailCategories(c) || slices.Equal(c, []string{selector.ConfigurationItem})
 }
 
 func or[T any](p *T, otherwise T) T {
@@ -388,9 +394,9 @@ func (l *Lake) UpdateStore(w Where, ref string, c StoreChange) (EventDataStore, 
 			if err := checkSelectors(c.Selectors); err != nil {
 				return err
 			}
-			next := EventDataStore{Selectors: c.Selectors}
-			if had := selector.Categories(s.Selectors)[0]; (!stoppable(*s) || !stoppable(next) || had == selector.ConfigurationItem) && !slices.Equal(selector.Categories(c.Selectors), []string{had}) {
-				return refuse(codeSelectors, "An event data store for the category %s cannot become one for another.", had)
+			had, next := selector.Categories(s.Selectors), selector.Categories(c.Selectors)
+			if (!trailCategories(had) || !trailCategories(next)) && !slices.Equal(had, next) {
+				return refuse(codeSelectors, "An event data store for the category %s cannot become one for %s.", strings.Join(had, ", "), strings.Join(next, ", "))
 			}
 			s.Selectors = c.Selectors
 		}
