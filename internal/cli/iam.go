@@ -13,6 +13,7 @@ import (
 
 	"spoor/internal/config"
 	"spoor/internal/iam"
+	"spoor/internal/safetext"
 )
 
 func (e *env) iam() *cobra.Command {
@@ -40,7 +41,7 @@ lists work there while it runs, too.
 			return c.Help()
 		},
 	}
-	c.AddCommand(e.iamUser(), e.iamToken(), e.iamPolicy(), e.iamCan())
+	c.AddCommand(e.iamUser(), e.iamKey(), e.iamRole(), e.iamToken(), e.iamPolicy(), e.iamCan())
 	return c
 }
 
@@ -116,7 +117,7 @@ func (f *iamFlags) withFolder(ctx context.Context, e *env, readOnly bool, fn fun
 
 // serverURL is where a service with a configuration answers, seen from its machine.
 func serverURL(c *config.Config) string {
-	return localURL(c.HTTP.Listen, c.HTTP.TLSCert != "")
+	return listenURL(c.HTTP.Listen, "", c.HTTP.TLSCert != "")
 }
 
 // iamError marks what the caller can put right.
@@ -153,6 +154,9 @@ func commands(use, short string, list ...*cobra.Command) *cobra.Command {
 	c.AddCommand(list...)
 	return c
 }
+
+// shown is text that may come from a server, as it can be shown.
+func shown(s string) string { return safetext.Terminal(s, 400) }
 
 // table writes aligned columns. Every cell must be safe to show.
 func table(out io.Writer, head string, rows func(w io.Writer)) error {

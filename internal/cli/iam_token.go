@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -33,6 +34,9 @@ it in the header Authorization: Bearer TOKEN.
 				if err != nil {
 					return err
 				}
+				if iam.TokenID(secret) != t.ID { // a server may answer anything
+					return errors.New("the token that was made has not the form of one")
+				}
 				if f.asJSON {
 					return e.printJSON(struct {
 						iam.Token
@@ -43,7 +47,7 @@ it in the header Authorization: Bearer TOKEN.
 				if !t.Expires.IsZero() {
 					until = "expires " + timeText(t.Expires)
 				}
-				fmt.Fprintf(e.stderr, "Token %s of %s, which %s. It is shown this one time:\n", t.ID, t.User, until)
+				fmt.Fprintf(e.stderr, "Token %s of %s, which %s. It is shown this one time:\n", shown(t.ID), shown(t.User), until)
 				_, err = fmt.Fprintln(e.stdout, secret)
 				return err
 			})
@@ -83,7 +87,7 @@ minute old. Tokens that were revoked or have expired are listed for 90 days.
 				}
 				return table(e.stdout, "ID\tUSER\tSTATUS\tEXPIRES\tLAST USED\tCREATED\tNOTE", func(w io.Writer) {
 					for _, t := range tokens {
-						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.User, t.Status, timeText(t.Expires), timeText(t.LastUsed), timeText(t.Created), safetext.Terminal(t.Note, 60))
+						fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", shown(t.ID), shown(t.User), shown(string(t.Status)), timeText(t.Expires), timeText(t.LastUsed), timeText(t.Created), safetext.Terminal(t.Note, 60))
 					}
 				})
 			})
@@ -112,7 +116,7 @@ func (e *env) iamTokenRevoke() *cobra.Command {
 				if f.asJSON {
 					return e.printJSON(t)
 				}
-				_, err = fmt.Fprintf(e.stdout, "Revoked token %s of %s.\n", t.ID, t.User)
+				_, err = fmt.Fprintf(e.stdout, "Revoked token %s of %s.\n", shown(t.ID), shown(t.User))
 				return err
 			})
 		},

@@ -36,7 +36,7 @@ func (e *env) iamUserCreate() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make a user",
-		Long: `Create makes a user with roles. It has no token yet.
+		Long: `Create makes a user with roles. It has neither access key nor token yet.
 
   spoor iam user create ann --role analyst
   spoor iam user create forwarder --role recorder` + "\n" + exitCodesHelp,
@@ -50,7 +50,7 @@ func (e *env) iamUserCreate() *cobra.Command {
 				if f.asJSON {
 					return e.printJSON(p)
 				}
-				_, err = fmt.Fprintf(e.stdout, "Made user %s with %s. A token for it: spoor iam token create %s\n", p.Name, rolesText(p), p.Name)
+				_, err = fmt.Fprintf(e.stdout, "Made user %s with %s. For clients of AWS: spoor iam key create %s. For the HTTP API: spoor iam token create %s\n", shown(p.Name), rolesText(p), shown(p.Name), shown(p.Name))
 				return err
 			})
 		},
@@ -65,9 +65,17 @@ func rolesText(p iam.Principal) string {
 	case 0:
 		return "no role"
 	case 1:
-		return "the role " + string(p.Roles[0])
+		return "the role " + shown(string(p.Roles[0]))
 	}
-	return "the roles " + joinRoles(p.Roles)
+	return "the roles " + shown(joinRoles(p.Roles))
+}
+
+// rightsText says what a role to assume may do.
+func rightsText(roles []iam.Role) string {
+	if len(roles) == 0 {
+		return "no rights"
+	}
+	return "the rights of " + shown(joinRoles(roles))
 }
 
 func joinRoles(roles []iam.Role) string {
@@ -101,7 +109,7 @@ func (e *env) iamUserUpdate() *cobra.Command {
 				if f.asJSON {
 					return e.printJSON(p)
 				}
-				_, err = fmt.Fprintf(e.stdout, "User %s has %s.\n", p.Name, rolesText(p))
+				_, err = fmt.Fprintf(e.stdout, "User %s has %s.\n", shown(p.Name), rolesText(p))
 				return err
 			})
 		},
@@ -134,19 +142,28 @@ func (e *env) iamUserList() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				tokens := map[string]int64{}
+				tokens, active := map[string]int64{}, map[string]int64{}
 				for _, t := range list {
 					if t.Status == iam.StatusActive {
 						tokens[t.User]++
 					}
 				}
-				return table(e.stdout, "NAME\tROLES\tTOKENS\tCREATED\tBY", func(w io.Writer) {
+				keys, err := a.AccessKeys(c.Context(), "")
+				if err != nil {
+					return err
+				}
+				for _, k := range keys {
+					if k.Active {
+						active[k.User]++
+					}
+				}
+				return table(e.stdout, "NAME\tROLES\tKEYS\tTOKENS\tCREATED\tBY", func(w io.Writer) {
 					for _, p := range users {
 						roles := joinRoles(p.Roles)
 						if p.Kind == iam.KindRoot {
 							roles = "(everything)"
 						}
-						fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", p.Name, dash(roles), tokens[p.Name], timeText(p.Created), p.By)
+						fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\t%s\n", shown(p.Name), dash(shown(roles)), active[p.Name], tokens[p.Name], timeText(p.Created), shown(p.By))
 					}
 				})
 			})
@@ -160,8 +177,9 @@ func (e *env) iamUserDelete() *cobra.Command {
 	var f iamFlags
 	c := &cobra.Command{
 		Use:   "delete NAME",
-		Short: "Delete a user and its tokens",
-		Long: `Delete deletes a user, with all of its tokens. What the user did stays recorded.
+		Short: "Delete a user, its access keys and its tokens",
+		Long: `Delete deletes a user, with all of its access keys and tokens; temporary credentials that came of the keys end. What the user
+did stays recorded.
 
   spoor iam user delete ann` + "\n" + exitCodesHelp,
 		Args: oneArg("the name of the user", "spoor iam user delete ann"),
@@ -171,14 +189,17 @@ func (e *env) iamUserDelete() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				keys, err := a.AccessKeys(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
 				if err := a.DeleteUser(c.Context(), args[0]); err != nil {
 					return err
 				}
-				n := int64(len(tokens))
 				if f.asJSON {
-					return e.printJSON(map[string]any{"deleted": args[0], "tokens": n})
+					return e.printJSON(map[string]any{"deleted": args[0], "tokens": len(tokens), "keys": len(keys)})
 				}
-				_, err = fmt.Fprintf(e.stdout, "Deleted user %s and %s.\n", args[0], plural(n, "token"))
+				_, err = fmt.Fprintf(e.stdout, "Deleted user %s, %s and %s.\n", args[0], plural(int64(len(keys)), "access key"), plural(int64(len(tokens)), "token"))
 				return err
 			})
 		},

@@ -2,13 +2,15 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"time"
 
 	"spoor/internal/iam"
 )
 
-// Who the caller is; see [Client.Identity].
+// Who is who the caller is; see [Client.Identity].
 type Who struct {
 	Principal iam.Principal `json:"principal"`
 	ARN       string        `json:"arn"`
@@ -49,13 +51,6 @@ func (c *Client) Users(ctx context.Context) ([]iam.Principal, error) {
 	var out items[iam.Principal]
 	err := c.get(ctx, "/users", nil, &out)
 	return out.Items, err
-}
-
-// User is one principal.
-func (c *Client) User(ctx context.Context, name string) (iam.Principal, error) {
-	var out iam.Principal
-	err := c.get(ctx, userPath(name), nil, &out)
-	return out, err
 }
 
 // CreateUser makes a user.
@@ -110,3 +105,125 @@ func userPath(name string) string { return "/users/" + url.PathEscape(name) }
 
 // named are roles that are not null in JSON.
 func named(roles []iam.Role) []iam.Role { return append([]iam.Role{}, roles...) }
+
+// AccessKeys lists access keys without their secrets: those of a user, or with an empty name all.
+func (c *Client) AccessKeys(ctx context.Context, user string) ([]iam.AccessKey, error) {
+	path := "/access-keys"
+	if user != "" {
+		path = userPath(user) + path
+	}
+	var out items[iam.AccessKey]
+	err := c.get(ctx, path, nil, &out)
+	return out.Items, err
+}
+
+// CreateAccessKey makes an access key. Its secret cannot be had again.
+func (c *Client) CreateAccessKey(ctx context.Context, user, note string) (k iam.AccessKey, secret string, err error) {
+	var out struct {
+		iam.AccessKey
+		Secret string `json:"secret"`
+	}
+	err = c.whole(ctx, call{method: http.MethodPost, path: userPath(user) + "/access-keys", body: map[string]string{"note": note}}, &out)
+	return out.AccessKey, out.Secret, err
+}
+
+// SetAccessKey switches an access key on or off.
+func (c *Client) SetAccessKey(ctx context.Context, id string, active bool) (iam.AccessKey, error) {
+	var out iam.AccessKey
+	err := c.whole(ctx, call{method: http.MethodPut, path: "/access-keys/" + url.PathEscape(id), body: map[string]bool{"active": active}}, &out)
+	return out, err
+}
+
+// DeleteAccessKey deletes an access key.
+func (c *Client) DeleteAccessKey(ctx context.Context, id string) error {
+	return c.whole(ctx, call{method: http.MethodDelete, path: "/access-keys/" + url.PathEscape(id)}, nil)
+}
+
+// Role is a role that principals can assume.
+type Role struct {
+	ID                string          `json:"id"`
+	ARN               string          `json:"arn"`
+	Name              string          `json:"name"`
+	Account           string          `json:"account"`
+	Path              string          `json:"path"`
+	Description       string          `json:"description,omitempty"`
+	Roles             []iam.Role      `json:"roles"` // what its sessions may do
+	Trust             json.RawMessage `json:"trust"` // trust policy document: who may assume it
+	MaxSessionSeconds int64           `json:"maxSessionSeconds"`
+	Created           time.Time       `json:"created"`
+	By                string          `json:"by"`
+	RevokedBefore     time.Time       `json:"revokedBefore,omitzero"` // sessions issued until then are ended
+	LastUsed          time.Time       `json:"lastUsed,omitzero"`
+}
+
+// NewRole is a role to be made.
+type NewRole struct {
+	Name              string          `json:"name"`
+	Account           string          `json:"account,omitempty"` // empty for that of the installation
+	Description       string          `json:"description,omitempty"`
+	Roles             []iam.Role      `json:"roles"`
+	Trust             json.RawMessage `json:"trust"`
+	MaxSessionSeconds int64           `json:"maxSessionSeconds,omitempty"` // 0 for what the server has by default
+}
+
+// RoleChange is what to change of a role. What is nil stays as it is.
+type RoleChange struct {
+	Description       *string         `json:"description,omitempty"`
+	Roles             *[]iam.Role     `json:"roles,omitempty"`
+	Trust             json.RawMessage `json:"trust,omitempty"`
+	MaxSessionSeconds *int64          `json:"maxSessionSeconds,omitempty"`
+}
+
+// Roles lists the roles that can be assumed, of all accounts.
+func (c *Client) Roles(ctx context.Context) ([]Role, error) {
+	var out items[Role]
+	err := c.get(ctx, "/roles", nil, &out)
+	return out.Items, err
+}
+
+// Role is one role. An empty account is that of the installation.
+func (c *Client) Role(ctx context.Context, account, name string) (Role, error) {
+	var out Role
+	err := c.get(ctx, rolePath(name), inAccount(account), &out)
+	return out, err
+}
+
+// CreateRole makes a role.
+func (c *Client) CreateRole(ctx context.Context, n NewRole) (Role, error) {
+	n.Roles = named(n.Roles)
+	var out Role
+	err := c.whole(ctx, call{method: http.MethodPost, path: "/roles", body: n}, &out)
+	return out, err
+}
+
+// UpdateRole changes a role.
+func (c *Client) UpdateRole(ctx context.Context, account, name string, ch RoleChange) (Role, error) {
+	if ch.Roles != nil {
+		roles := named(*ch.Roles)
+		ch.Roles = &roles
+	}
+	var out Role
+	err := c.whole(ctx, call{method: http.MethodPut, path: rolePath(name), query: inAccount(account), body: ch}, &out)
+	return out, err
+}
+
+// DeleteRole deletes a role, and ends its sessions.
+func (c *Client) DeleteRole(ctx context.Context, account, name string) error {
+	return c.whole(ctx, call{method: http.MethodDelete, path: rolePath(name), query: inAccount(account)}, nil)
+}
+
+// RevokeSessions ends the sessions of a role that were issued until now.
+func (c *Client) RevokeSessions(ctx context.Context, account, name string) (Role, error) {
+	var out Role
+	err := c.whole(ctx, call{method: http.MethodPost, path: rolePath(name) + "/revoke-sessions", query: inAccount(account)}, &out)
+	return out, err
+}
+
+func rolePath(name string) string { return "/roles/" + url.PathEscape(name) }
+
+func inAccount(account string) url.Values {
+	if account == "" {
+		return nil
+	}
+	return url.Values{"account": {account}}
+}

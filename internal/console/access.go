@@ -144,7 +144,7 @@ func (c *Console) registerAccess() {
 			})
 			return &body[iam.Principal]{now}, err
 		})
-	register(c, spec{method: "DELETE", path: apiPath + "/users/{name}", action: iam.DeleteUser, tag: "access", summary: "Delete a user and its tokens", about: aboutUser},
+	register(c, spec{method: "DELETE", path: apiPath + "/users/{name}", action: iam.DeleteUser, tag: "access", summary: "Delete a user, its access keys and its tokens", about: aboutUser},
 		func(ctx context.Context, in *UserPath) (*none, error) {
 			return nil, c.apply(ctx, change{
 				action: iam.DeleteUser, params: map[string]any{"userName": in.Name}, resources: c.userResource(in.Name),

@@ -2,8 +2,11 @@ package console
 
 import (
 	"encoding/json"
+	"errors"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -25,6 +28,15 @@ func TestChanges(t *testing.T) {
 		{"DELETE", "/users/target", "", "DeleteUser", `{"userName":"target"}`, "", ""},
 		{"POST", "/users/target/tokens", `{"note":"laptop","expires":"30d"}`, "CreateToken", `{"expires":"30d","note":"laptop","userName":"target"}`, "", "tokenId"},
 		{"DELETE", "/tokens/TOKEN", "", "RevokeToken", `{"tokenId":"TOKEN"}`, "", ""},
+		{"POST", "/users/target/access-keys", `{"note":"laptop"}`, "CreateAccessKey", `{"note":"laptop","userName":"target"}`, "", "accessKeyId"},
+		{"PUT", "/access-keys/KEY", `{"active":false}`, "UpdateAccessKey", `{"accessKeyId":"KEY","status":"Inactive","userName":"target"}`, "", ""},
+		{"DELETE", "/access-keys/KEY", "", "DeleteAccessKey", `{"accessKeyId":"KEY","userName":"target"}`, "", ""},
+		{"POST", "/roles", `{"name":"new","roles":["analyst"],"maxSessionSeconds":7200,"description":"for tests","trust":` + trustAll + `}`, "CreateRole",
+			`{"account":"111122223333","assumeRolePolicyDocument":` + strconv.Quote(trustAll) + `,"description":"for tests","maxSessionDuration":7200,"roleName":"new","roles":["analyst"]}`, "", "roleId"},
+		{"PUT", "/roles/reader", `{"roles":["analyst"],"trust": ` + trustAll + `}`, "UpdateRole",
+			`{"account":"111122223333","assumeRolePolicyDocument":` + strconv.Quote(trustAll) + `,"roleName":"reader","roles":["analyst"]}`, "", ""},
+		{"DELETE", "/roles/reader?account=111122223333", "", "DeleteRole", `{"account":"111122223333","roleName":"reader"}`, "", ""},
+		{"POST", "/roles/reader/revoke-sessions", "", "RevokeRoleSessions", `{"account":"111122223333","roleName":"reader"}`, "", ""},
 		{"POST", "/sources/push/pause", "", "PauseSource", `{"source":"push"}`, "pause push", ""},
 		{"POST", "/sources/push/resume", "", "ResumeSource", `{"source":"push"}`, "resume push", ""},
 		{"POST", "/sources/push/dead-letters/l-1/replay", "", "ReplayDeadLetters", `{"id":"l-1","source":"push"}`, "replay l-1", ""},
@@ -40,7 +52,7 @@ func TestChanges(t *testing.T) {
 			s := serve(t, nil)
 			s.parts.holds = holdsOf("case-0")
 			token := s.access.Tokens("target")[0].ID
-			fill := func(text string) string { return strings.ReplaceAll(text, "TOKEN", token) }
+			fill := strings.NewReplacer("TOKEN", token, "KEY", s.access.AccessKeys("target")[0].ID).Replace
 			var early []string
 			s.journal.before = func() { early = s.parts.calls() }
 			w := s.do(c.method, fill(apiPath+c.path), "admin", c.body)
@@ -73,8 +85,9 @@ func TestChanges(t *testing.T) {
 			s.parts.holds = holdsOf("case-0")
 			token := s.access.Tokens("target")[0].ID
 			s.journal.setFull(true)
-			users := s.access.Users()
-			w := s.do(c.method, strings.ReplaceAll(apiPath+c.path, "TOKEN", token), "admin", c.body)
+			users, keys, roles := s.access.Users(), s.access.AccessKeys(""), s.access.Assumables()
+			key := s.access.AccessKeys("target")[0].ID
+			w := s.do(c.method, strings.NewReplacer("TOKEN", token, "KEY", key).Replace(apiPath+c.path), "admin", c.body)
 			p := problemIn(t, w)
 			if p.Code != codeNotRecorded || w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "7" {
 				t.Errorf("%d, Retry-After %q: %+v", w.Code, w.Header().Get("Retry-After"), p)
@@ -89,6 +102,24 @@ func TestChanges(t *testing.T) {
 			for _, tk := range s.access.Tokens("target") {
 				if (tk.Status == iam.StatusActive) != (tk.ID == token && c.event != "RevokeToken") {
 					t.Errorf("token %s is %s", tk.ID, tk.Status)
+				}
+			}
+			// What takes something away that may be misused is done all the same.
+			switch c.event {
+			case "UpdateAccessKey":
+				if k, err := s.access.AccessKey(key); err != nil || k.Active {
+					t.Errorf("%+v, %v", k, err)
+				}
+			case "RevokeRoleSessions":
+				if a, err := s.access.Assumable("", "reader"); err != nil || a.RevokedBefore.IsZero() {
+					t.Errorf("%+v, %v", a, err)
+				}
+			default:
+				if got := s.access.AccessKeys(""); !reflect.DeepEqual(got, keys) {
+					t.Errorf("access keys are %+v", got)
+				}
+				if got := s.access.Assumables(); !reflect.DeepEqual(got, roles) {
+					t.Errorf("roles are %+v", got)
 				}
 			}
 			if strings.Contains(w.Body.String(), "secret") {
@@ -134,6 +165,21 @@ func TestFailedChanges(t *testing.T) {
 		{"DELETE", "/users/none", "", 404, codeNotFound, "ResourceNotFoundException"},
 		{"POST", "/users/none/tokens", `{}`, 404, codeNotFound, "ResourceNotFoundException"},
 		{"DELETE", "/tokens/none", "", 404, codeNotFound, "ResourceNotFoundException"},
+		{"POST", "/users/none/access-keys", `{}`, 404, codeNotFound, "ResourceNotFoundException"},
+		{"POST", "/users/target/access-keys", `{}`, 201, "", ""},
+		{"POST", "/users/target/access-keys", `{}`, 409, codeLimit, "LimitExceeded"},
+		{"PUT", "/access-keys/AKIAAAAAAAAAAAAAAAAA", `{"active":true}`, 404, codeNotFound, "ResourceNotFoundException"},
+		{"DELETE", "/access-keys/none", "", 404, codeNotFound, "ResourceNotFoundException"},
+		{"POST", "/roles", `{"name":"READER","roles":[],"trust":` + trustAll + `}`, 409, codeExists, "EntityAlreadyExists"},
+		{"POST", "/roles", `{"name":"a b","roles":[],"trust":` + trustAll + `}`, 422, codeInvalid, "ValidationException"},
+		{"POST", "/roles", `{"name":"x","roles":["emperor"],"trust":` + trustAll + `}`, 422, codeInvalid, "ValidationException"},
+		{"POST", "/roles", `{"name":"x","roles":[],"trust":{"Version":"2012-10-17"}}`, 422, codeInvalid, "ValidationException"},
+		{"POST", "/roles", `{"name":"x","account":"999999999999","roles":[],"trust":` + trustAll + `}`, 422, codeInvalid, "ValidationException"},
+		{"PUT", "/roles/reader", `{"trust":null}`, 422, codeInvalid, "ValidationException"},
+		{"PUT", "/roles/none", `{"roles":[]}`, 404, codeNotFound, "ResourceNotFoundException"},
+		{"DELETE", "/roles/none", "", 404, codeNotFound, "ResourceNotFoundException"},
+		{"DELETE", "/roles/reader?account=999999999999", "", 404, codeNotFound, "ResourceNotFoundException"},
+		{"POST", "/roles/none/revoke-sessions", "", 404, codeNotFound, "ResourceNotFoundException"},
 		{"POST", "/sources/none/pause", "", 404, codeNotFound, "ResourceNotFoundException"},
 		{"POST", "/sources/push/dead-letters/none/replay", "", 404, codeNotFound, "ResourceNotFoundException"},
 		{"DELETE", "/sources/push/dead-letters/none", "", 404, codeNotFound, "ResourceNotFoundException"},
@@ -143,6 +189,12 @@ func TestFailedChanges(t *testing.T) {
 	} {
 		before := len(s.journal.events(t))
 		w := s.do(c.method, apiPath+c.path, "root", c.body)
+		if c.code == "" {
+			if w.Code != c.status {
+				t.Errorf("%s %s: %d %s", c.method, c.path, w.Code, w.Body)
+			}
+			continue
+		}
 		if p := problemIn(t, w); w.Code != c.status || p.Code != c.code {
 			t.Errorf("%s %s: %d %+v", c.method, c.path, w.Code, p)
 		}
@@ -159,7 +211,7 @@ func TestRoles(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
 	p, err := iam.ParsePolicies(iam.PolicyFile{Name: "p.cedar", Text: `
-@id("no-new-admins") forbid (principal, action in [Spoor::Action::"CreateUser", Spoor::Action::"UpdateUser"], resource) when { context has roles && context.roles.contains("admin") };`})
+@id("no-new-admins") forbid (principal, action in [Spoor::Action::"CreateUser", Spoor::Action::"UpdateUser", Spoor::Action::"CreateRole", Spoor::Action::"UpdateRole"], resource) when { context has roles && context.roles.contains("admin") };`})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,6 +243,27 @@ func TestRoles(t *testing.T) {
 	if w := s.do("PUT", apiPath+"/users/target", "admin", `{"roles":["admin"]}`); w.Code != 403 {
 		t.Errorf("%d: %s", w.Code, w.Body)
 	}
+	for _, c := range []struct {
+		method, path, body string
+		want               int
+	}{
+		{"POST", "/roles", `{"name":"r1","roles":["auditor"],"trust":` + trustAll + `}`, 201},
+		{"POST", "/roles", `{"name":"r2","roles":["admin"],"trust":` + trustAll + `}`, 403},
+		{"POST", "/roles", `{"name":"r3","roles":["auditor"],"\u0072oles":["admin"],"trust":` + trustAll + `}`, 403},
+		{"PUT", "/roles/r1", `{"roles":["admin"]}`, 403},
+		{"PUT", "/roles/r1", `{"description":"no roles are named"}`, 200},
+		{"PUT", "/roles/r1", `{"roles":null}`, 200},
+		{"PUT", "/roles/r1", `{"roles":["emperor"]}`, 422},
+		{"PUT", "/roles/r1?account=1", `{"roles":[]}`, 422},
+		{"PUT", "/roles/r1?account=111122223333&account=1", `{"roles":[]}`, 422},
+	} {
+		if w := s.do(c.method, apiPath+c.path, "admin", c.body); w.Code != c.want {
+			t.Errorf("%s %s %s: %d, want %d: %s", c.method, c.path, c.body, w.Code, c.want, w.Body)
+		}
+	}
+	if a, err := s.access.Assumable("", "r1"); err != nil || !slices.Equal(a.Roles, []iam.Role{iam.RoleAuditor}) || a.Description != "no roles are named" {
+		t.Errorf("%+v, %v", a, err)
+	}
 }
 
 // TestToken makes a token and uses it.
@@ -216,5 +289,33 @@ func TestToken(t *testing.T) {
 	w = s.do("POST", apiPath+"/users/analyst/tokens", "admin", `{"expires":"forever"}`)
 	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil || w.Code != 201 || strings.Contains(w.Body.String(), `"expires"`) {
 		t.Errorf("%d %s: %v", w.Code, w.Body, err)
+	}
+}
+
+// TestAccessKey makes an access key, whose secret is in one answer and nowhere else.
+func TestAccessKey(t *testing.T) {
+	t.Parallel()
+	s := serve(t, nil)
+	w := s.do("POST", apiPath+"/users/analyst/access-keys", "admin", `{"note":"laptop"}`)
+	var made MadeAccessKey
+	if err := json.Unmarshal(w.Body.Bytes(), &made); err != nil || w.Code != 201 || made.User != "analyst" || made.By != "admin" || made.Note != "laptop" || !made.Active || len(made.Secret) != 40 {
+		t.Fatalf("%d %s: %v", w.Code, w.Body, err)
+	}
+	if c, err := s.access.Credential(t.Context(), made.ID, ""); err != nil || c.Secret != made.Secret || c.Principal.Name != "analyst" {
+		t.Errorf("%+v, %v", c.Principal, err)
+	}
+	var answers strings.Builder
+	for _, path := range []string{"/access-keys", "/users/analyst/access-keys", "/users/analyst"} {
+		answers.WriteString(s.do("GET", apiPath+path, "admin", "").Body.String())
+	}
+	answers.WriteString(s.do("PUT", apiPath+"/access-keys/"+made.ID, "analyst", `{"active":false}`).Body.String())
+	if _, err := s.access.Credential(t.Context(), made.ID, ""); !errors.Is(err, iam.ErrNotFound) {
+		t.Errorf("a key that is off: %v", err)
+	}
+	answers.WriteString(s.do("PUT", apiPath+"/access-keys/"+made.ID, "auditor", `{"active":true}`).Body.String())
+	answers.WriteString(s.do("PUT", apiPath+"/access-keys/"+made.ID, "analyst", `{}`).Body.String())
+	answers.WriteString(s.do("DELETE", apiPath+"/access-keys/"+made.ID, "admin", "").Body.String())
+	if text := answers.String() + s.logged() + strings.Join(s.journal.all(), "\n"); strings.Contains(text, made.Secret) || strings.Count(answers.String(), made.ID) < 4 {
+		t.Errorf("answered, logged and recorded\n%s", text)
 	}
 }

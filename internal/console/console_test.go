@@ -341,7 +341,11 @@ func (s *service) logged() string {
 	return s.log.String()
 }
 
+// trustAll lets everybody of the account of the tests assume a role.
+const trustAll = `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}`
+
 // serve makes a service with a user of each role: admin, analyst, auditor, recorder, and nobody and target, who have none.
+// Target and root have an access key each, and the role reader can be assumed.
 func serve(t testing.TB, change func(*Options)) *service {
 	t.Helper()
 	var mu sync.Mutex
@@ -373,6 +377,14 @@ func serve(t testing.TB, change func(*Options)) *service {
 		if _, s.secrets[name], err = s.access.CreateToken(iam.TokenSpec{User: name}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for _, user := range []string{"target", "root"} {
+		if _, s.secrets["key of "+user], err = s.access.CreateAccessKey(iam.KeySpec{User: user}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.access.CreateAssumable(iam.AssumableSpec{Name: "reader", Roles: []iam.Role{iam.RoleAuditor}, Trust: json.RawMessage(trustAll)}); err != nil {
+		t.Fatal(err)
 	}
 	if s.rec, err = recorder.New(recorder.Options{Journal: s.journal, Account: "111122223333", Region: "us-east-1", Now: clock, Log: log}); err != nil {
 		t.Fatal(err)

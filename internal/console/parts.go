@@ -34,6 +34,17 @@ type Access interface {
 	Token(id string) (iam.Token, error)
 	CreateToken(spec iam.TokenSpec) (t iam.Token, secret string, err error)
 	RevokeToken(id string) (iam.Token, error)
+	AccessKeys(user string) []iam.AccessKey
+	AccessKey(id string) (iam.AccessKey, error)
+	CreateAccessKey(spec iam.KeySpec) (k iam.AccessKey, secret string, err error)
+	SetAccessKey(user, id string, active bool) (iam.AccessKey, error)
+	DeleteAccessKey(user, id string) error
+	Assumables() []iam.Assumable
+	Assumable(account, name string) (iam.Assumable, error)
+	CreateAssumable(spec iam.AssumableSpec) (iam.Assumable, error)
+	UpdateAssumable(account, name string, ch iam.AssumableChange) (iam.Assumable, error)
+	DeleteAssumable(account, name string) error
+	RevokeSessions(account, name string) (iam.Assumable, error)
 	Policies() *iam.Policies
 }
 

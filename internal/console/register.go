@@ -21,6 +21,8 @@ func (c *Console) register() {
 	c.registerSources()
 	c.registerStore()
 	c.registerAccess()
+	c.registerKeys()
+	c.registerRoles()
 	catalog := c.o.Catalog
 	if catalog == nil {
 		catalog = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tell(w, r, missing("catalogue")) })

@@ -110,6 +110,8 @@ func operationID(s spec) string {
 		id = strings.Trim(s.path, "/")
 	case s.path == apiPath+"/tokens":
 		id = "ListAllTokens"
+	case s.path == apiPath+"/access-keys":
+		id = "ListAllAccessKeys"
 	case s.path == apiPath+"/status":
 		id = "GetStatus"
 	case s.path == specPath:
