@@ -39,13 +39,13 @@ func newCodec(theirs compress.Codec) (*codec, error) {
 	return &codec{plain: p, free: make(chan *zstd.Encoder, runtime.GOMAXPROCS(0))}, nil
 }
 
-// encoder gives an encoder whose window is about a page.
+// encoder gives an encoder whose window is about the largest page.
 func (c *codec) encoder() *zstd.Encoder {
 	select {
 	case e := <-c.free:
 		return e
 	default:
-		return must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(pageBytes), zstd.WithLowerEncoderMem(true),
+		return must(zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBetterCompression), zstd.WithWindowSize(dataPageBytes), zstd.WithLowerEncoderMem(true),
 			zstd.WithEncoderConcurrency(1), zstd.WithZeroFrames(true), zstd.WithAllLitEntropyCompression(true)))
 	}
 }

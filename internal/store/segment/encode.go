@@ -53,8 +53,8 @@ type leaf struct {
 	days     []int32
 	bools    []bool
 	dict     *dictionary // in place of bytes, where values repeat
-	bulky    bool
-	repeats  bool // it is in a list; rep is only for these
+	page     int         // how large its pages become, 0 for as large as those of others
+	repeats  bool        // it is in a list; rep is only for these
 }
 
 func (l *leaf) put(b []byte) {
@@ -108,7 +108,9 @@ func (x *encoder) kinds(nodes []node, seed maphash.Seed, inList bool) {
 		case n.Type == Struct || n.Type == List:
 			x.kinds(n.children, seed, inList || n.Type == List)
 		case n.like == bulky:
-			x.leaves[n.first].bulky = true
+			x.leaves[n.first].page = pageBytes
+		case n.like == unique && !inList:
+			x.leaves[n.first].page = uniqueBytes
 		case n.like == repeating && n.Type == Text && !inList:
 			x.leaves[n.first].dict = newDictionary(seed)
 		}
@@ -414,21 +416,26 @@ func boolOf(v event.Value) (val, ok bool) {
 // bytesOf gives the bytes of s without copying them. They are only read.
 func bytesOf(s string) []byte { return unsafe.Slice(unsafe.StringData(s), len(s)) }
 
-// writeBulky writes a column of long texts bit by bit, as the end of a page is only looked for between writes.
-func (l *leaf) writeBulky(col *file.ByteArrayColumnChunkWriter) error {
+// writePages writes a column in pages of its own size.
+func (l *leaf) writePages(col *file.ByteArrayColumnChunkWriter) error {
 	there := col.Descr().MaxDefinitionLevel()
 	from, val := 0, 0
 	size, vals := 0, 0
 	for i, def := range l.def {
 		if def == there {
-			size += len(l.bytes[val+vals])
+			size += 4 + len(l.bytes[val+vals])
 			vals++
 		}
-		if size < pageBytes/8 && i+1 < len(l.def) {
+		if size < l.page && i+1 < len(l.def) {
 			continue
 		}
 		if _, err := col.WriteBatch(l.bytes[val:val+vals], l.def[from:i+1], nil); err != nil {
 			return err
+		}
+		if size < dataPageBytes { // of that size it has been cut already
+			if err := col.FlushCurrentPage(); err != nil {
+				return err
+			}
 		}
 		from, val, size, vals = i+1, val+vals, 0, 0
 	}
@@ -456,8 +463,8 @@ func (x *encoder) write(w *file.Writer) error {
 			switch {
 			case l.dict != nil:
 				err = l.dict.write(col, l.def)
-			case l.bulky:
-				err = l.writeBulky(col)
+			case l.page > 0:
+				err = l.writePages(col)
 			default:
 				_, err = col.WriteBatch(l.bytes, l.def, rep)
 			}
