@@ -24,6 +24,8 @@ import (
 	"spoor/internal/history"
 	"spoor/internal/iam"
 	"spoor/internal/journal"
+	"spoor/internal/lake"
+	"spoor/internal/lakequery"
 	"spoor/internal/livetail"
 	"spoor/internal/metrics"
 	"spoor/internal/query"
@@ -64,6 +66,8 @@ type App struct {
 	reader      *reader            // in its place
 	query       *query.Engine      // nil without the role api
 	history     *history.History   // nil without an endpoint for AWS's clients
+	lake        *lake.Lake         // the same
+	lakeQueries *lakequery.Manager // the same
 	sources     *sources
 	registry    *metrics.Registry
 	parts       []part // in the order of their starts
@@ -129,7 +133,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		before := debug.SetMemoryLimit(set.memory)
 		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openHistory, a.openSample, a.openSources} {
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openHistory, a.openLake, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

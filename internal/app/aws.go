@@ -7,16 +7,20 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/caller"
 	"spoor/internal/awsapi/cloudtrail"
+	"spoor/internal/awsapi/cloudtraildata"
 	iamapi "spoor/internal/awsapi/iam"
 	"spoor/internal/awsapi/services"
 	"spoor/internal/awsapi/sts"
 	"spoor/internal/console"
 	"spoor/internal/history"
+	"spoor/internal/lake"
+	"spoor/internal/lakequery"
 )
 
 // openAWS binds the address of AWS's clients, beside the other one and as it is.
@@ -77,15 +81,42 @@ func (a *App) openHistory(context.Context) error {
 	return nil
 }
 
+// openLake opens event data stores and channels, and their queries, where somebody can ask for them.
+func (a *App) openLake(ctx context.Context) error {
+	set := a.set.Load()
+	if a.aws == nil {
+		return nil
+	}
+	l, err := lake.Open(ctx, set.lake.dir, lake.Options{
+		Account: set.iam.Account, Management: set.org.Management, Accounts: append([]string{set.iam.Account}, set.iam.Accounts...),
+		Journal: a.journal, Now: a.opts.Now, Log: a.log.With("part", "lake"),
+	})
+	if err != nil {
+		return a.blame("lake.dir", err)
+	}
+	a.lake = l
+	a.started("lake", func(context.Context) error { return l.Close() })
+	o := set.lake.queries
+	o.Engine, o.Tables, o.Log = lakequery.Over(a.query), l, a.log.With("part", "lake queries")
+	q, err := lakequery.Open(ctx, filepath.Join(set.lake.dir, "queries"), o)
+	if err != nil {
+		return a.blame("lake.dir", err)
+	}
+	a.lakeQueries = q
+	a.started("lake's queries", q.Close)
+	return nil
+}
+
 // endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
 func (a *App) endpoint(set *settings) (http.Handler, error) {
 	access := caller.Access{IAM: a.iam}
 	e, err := awsapi.New(awsapi.Options{
 		Services: services.All(services.Parts{
-			CloudTrail:    cloudtrail.Options{History: a.history},
-			IAM:           iamapi.Options{Access: a.iam},
-			Organizations: set.org,
-			STS:           sts.Options{Access: a.iam},
+			CloudTrail:     cloudtrail.Options{History: a.history, Lake: a.lake, Queries: a.lakeQueries},
+			CloudTrailData: cloudtraildata.Options{Lake: a.lake},
+			IAM:            iamapi.Options{Access: a.iam},
+			Organizations:  set.org,
+			STS:            sts.Options{Access: a.iam},
 		}),
 		Credentials: access, Authorizer: access, Attempts: access, Recorder: a.recorder,
 		Account: set.iam.Account, Region: set.region, Regions: set.aws.regions, Skew: set.aws.skew, MaxBody: set.aws.maxBody, InFlight: set.aws.inFlight,

@@ -5,6 +5,7 @@ import (
 
 	"spoor/internal/console"
 	"spoor/internal/journal"
+	"spoor/internal/lakequery"
 	"spoor/internal/livetail"
 	"spoor/internal/metrics"
 	"spoor/internal/store"
@@ -15,7 +16,7 @@ func Metrics() []metrics.Family { return metrics.Families((&App{}).figures()...)
 
 // figures are the parts of the registry.
 func (a *App) figures() []metrics.Part {
-	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures(), a.storeFigures(), a.queryFigures()}
+	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures(), a.storeFigures(), a.queryFigures(), a.lakeFigures()}
 }
 
 func (a *App) appFigures() metrics.Part {
@@ -306,4 +307,36 @@ func (a *App) queryFigures() metrics.Part {
 			return nil
 		},
 	}
+}
+
+func (a *App) lakeFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(s *lakequery.Stats) int64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	table := []figure{
+		{metrics.Family{Name: "spoor_lake_queries_queued", Kind: g, Help: "Queries of event data stores that wait for their turn."}, func(s *lakequery.Stats) int64 { return int64(s.Queued) }},
+		{metrics.Family{Name: "spoor_lake_queries_running", Kind: g, Help: "Queries of event data stores that run."}, func(s *lakequery.Stats) int64 { return int64(s.Running) }},
+		{metrics.Family{Name: "spoor_lake_queries_kept", Kind: g, Help: "Queries of event data stores that are kept, ended ones with their results."}, func(s *lakequery.Stats) int64 { return int64(s.Kept) }},
+		{metrics.Family{Name: "spoor_lake_queries_bytes", Kind: g, Help: "Bytes that they take."}, func(s *lakequery.Stats) int64 { return s.Bytes }},
+		{metrics.Family{Name: "spoor_lake_queries_started_total", Kind: c, Help: "Queries of event data stores that were started."}, func(s *lakequery.Stats) int64 { return s.Started }},
+		{metrics.Family{Name: "spoor_lake_queries_ended_total", Kind: c, Help: "Of them, those that ended, however."}, func(s *lakequery.Stats) int64 { return s.Ended }},
+		{metrics.Family{Name: "spoor_lake_queries_failed_total", Kind: c, Help: "Of those, the ones that failed or timed out."}, func(s *lakequery.Stats) int64 { return s.Failed }},
+	}
+	p := metrics.Part{Name: "lake"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(_ context.Context, put metrics.Put) error {
+		if a.lakeQueries == nil {
+			return nil
+		}
+		s := a.lakeQueries.Stats()
+		for _, f := range table {
+			put(f.family.Name, float64(f.value(&s)))
+		}
+		return nil
+	}
+	return p
 }
