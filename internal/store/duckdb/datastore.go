@@ -51,23 +51,34 @@ func storeID(t token) (string, bool) {
 
 // tablePlaces are the tokens that stand where a table does: behind FROM and JOIN, and behind the commas between tables.
 func tablePlaces(toks []token) (places []int) {
-	var walk func(i, end int, tables bool)
-	walk = func(i, end int, tables bool) {
+	next := func(i, end int) token {
+		for ; i < end; i++ {
+			if toks[i].kind != space {
+				return toks[i]
+			}
+		}
+		return token{}
+	}
+	// tables says that the tokens are tables, query that they are a query: in other parentheses FROM is part of a call.
+	var walk func(i, end int, tables, query bool)
+	walk = func(i, end int, tables, query bool) {
 		want := tables // the next token is a table
+		last := ""
 		for ; i < end; i++ {
 			t := toks[i]
-			switch {
-			case t.kind == space:
+			if t.kind == space {
 				continue
+			}
+			switch {
 			case t.mate > i:
-				// Tables stand in parentheses behind FROM, or else a query does, which says FROM itself.
-				walk(i+1, t.mate, want && t.text == "(")
+				first := next(i+1, t.mate)
+				inner := first.text == "(" || first.kind == word && (first.low == "select" || first.low == "with" || first.low == "from")
+				walk(i+1, t.mate, want && t.text == "(", inner)
 				i = t.mate
 				want = false
-			case t.kind == word && (t.low == "from" || t.low == "join"):
+			case t.kind == word && (t.low == "from" && query && last != "distinct" || t.low == "join"):
 				want, tables = true, true
-			case t.kind == word && (t.low == "where" || t.low == "group" || t.low == "order" || t.low == "having" || t.low == "limit" || t.low == "union" ||
-				t.low == "except" || t.low == "intersect" || t.low == "select" || t.low == "window" || t.low == "qualify" || t.low == "offset" || t.low == "fetch"):
+			case t.kind == word && endsTables(t.low):
 				want, tables = false, false
 			case t.text == "," && tables:
 				want = true
@@ -76,10 +87,20 @@ func tablePlaces(toks []token) (places []int) {
 				places = append(places, i)
 				want = false
 			}
+			last = t.low
 		}
 	}
-	walk(0, len(toks), false)
+	walk(0, len(toks), false, true)
 	return places
+}
+
+// endsTables reports whether a word stands behind the tables of a query.
+func endsTables(word string) bool {
+	switch word {
+	case "where", "group", "order", "having", "limit", "union", "except", "intersect", "select", "window", "qualify", "offset", "fetch":
+		return true
+	}
+	return false
 }
 
 // columnsSQL are the columns of an event data store.
@@ -129,7 +150,7 @@ func lakeColumnsSQL() string {
 	asMap := func(c string) string { return mapSQL(c) + " AS " + c }
 	return `eventVersion, userIdentity, ` + instantSQL("eventTime") + ` AS eventTime, eventSource, eventName, awsRegion, sourceIPAddress, userAgent, errorCode, errorMessage,
 	` + asMap("requestParameters") + ", " + asMap("responseElements") + ", " + asMap("additionalEventData") + `,
-	requestID, eventID, readOnly, list_transform(resources, lambda r: {'accountId': r.accountId, 'type': r.type, 'ARN': r.ARN, 'ARNPrefix': r.ARNPrefix}) AS resources,
+	requestID, eventID, readOnly, list_transform(resources, lambda r: CASE WHEN r IS NULL THEN NULL ELSE {'accountId': r.accountId, 'type': r.type, 'ARN': r.ARN, 'ARNPrefix': r.ARNPrefix} END) AS resources,
 	eventType, apiVersion, managementEvent, recipientAccountId, sharedEventID, annotation, vpcEndpointId, vpcEndpointAccountId,
 	` + asMap("serviceEventDetails") + ", " + addendumSQL(asIs) + " AS addendum, " + asMap("edgeDeviceDetails") + ", " + asMap("insightDetails") + ", " + asMap("eventContext") + `,
 	eventCategory, tlsDetails, sessionCredentialFromConsole, ` + segment.RawSQL + ` AS eventJson, CAST(NULL AS VARCHAR) AS eventJsonChecksum`

@@ -85,17 +85,20 @@ func lakeStatement(toks []token) ([]token, error) {
 		return nil, refuseAt(toks, first, onlySelect+", not %s", strings.ToUpper(short(t.text)))
 	}
 	for i, t := range toks[:end] {
-		switch {
-		case t.kind == sign && t.text == ";":
+		if t.kind == sign && t.text == ";" {
 			return nil, refuseAt(toks, i, "there is more than one statement; ask one at a time")
-		case t.kind == param && t.text != "?" && i > 0 && tableBefore(toks, i):
-			return nil, refuseAt(toks, i, "write the id of an event data store in place of %s", short(t.text))
+		}
+	}
+	for _, i := range tablePlaces(toks[:end]) {
+		switch toks[i].kind {
+		case param:
+			return nil, refuseAt(toks, i, "write the id of an event data store in place of %s", short(toks[i].text))
+		case text: // which the engine takes for a name
+			return nil, refuseAt(toks, i, "a text stands where a table must: write the id as it is, or in double quotes")
 		}
 	}
 	return toks[:end], nil
 }
-
-func tableBefore(toks []token, i int) bool { return slices.Contains(tablePlaces(toks), i) }
 
 // short is a text that is not long.
 func short(s string) string {
@@ -347,7 +350,7 @@ func (e *Engine) lakeBind(ctx context.Context, conn *sql.Conn, p *plan, tables [
 	}
 	of := []span{always}
 	query, _ := p.lake.withStores(p.sql, used, always)
-	if !e.fixedEmpty() {
+	if !e.fixedEmpty() && len(scope.Files) > 0 {
 		var err error
 		if of, err = spans(ctx, conn, query); err != nil {
 			return err

@@ -209,12 +209,12 @@ func (c planConstant) micros() (span, bool) {
 		if v > maxDays || v < -maxDays {
 			return span{}, false
 		}
-		return span{v * dayMicros, v*dayMicros + dayMicros}, true
+		return span{v * dayMicros, v*dayMicros + dayMicros - 1}, true
 	}
 	return span{}, false
 }
 
-// compared is the span of what compares so with a constant. The constant itself is always in it.
+// compared is the span of what compares so with a constant.
 func compared(op string, c planConstant) span {
 	at, ok := c.micros()
 	if !ok {
@@ -223,9 +223,13 @@ func compared(op string, c planConstant) span {
 	switch op {
 	case "COMPARE_EQUAL":
 		return at
-	case "COMPARE_GREATERTHAN", "COMPARE_GREATERTHANOREQUALTO":
+	case "COMPARE_GREATERTHAN":
+		return span{max(at.to, at.to+1), lastMicro}
+	case "COMPARE_GREATERTHANOREQUALTO":
 		return span{at.from, lastMicro}
-	case "COMPARE_LESSTHAN", "COMPARE_LESSTHANOREQUALTO":
+	case "COMPARE_LESSTHAN":
+		return span{firstMicro, min(at.from, at.from-1)}
+	case "COMPARE_LESSTHANOREQUALTO":
 		return span{firstMicro, at.to}
 	}
 	return always
@@ -325,7 +329,7 @@ func exprSpans(raw json.RawMessage, outputs []int) map[int]span {
 			return nil
 		}
 		s := compared(op, value.Value)
-		if day && s.to < lastMicro-dayMicros {
+		if day && value.Value.Type.ID != "DATE" && s.to < lastMicro-dayMicros {
 			s.to += dayMicros // the day goes on
 		}
 		return map[int]span{table: s}
