@@ -152,8 +152,6 @@ func refuse(err error, missing string) error {
 	switch {
 	case errors.Is(err, iam.ErrNotFound):
 		return awsapi.Errorf(noSuchEntity, "%s", missing)
-	case errors.Is(err, iam.ErrDenied):
-		return awsapi.Errorf(awsapi.AccessDenied, "%s", err)
 	case errors.Is(err, iam.ErrLimit):
 		return awsapi.Errorf(limitExceeded, "%s", err)
 	case errors.Is(err, iam.ErrTrust):

@@ -28,6 +28,8 @@ func status(k iam.AccessKey) *string {
 }
 
 func (s *service) createAccessKey(_ context.Context, c *awsapi.Call, in *model.CreateAccessKeyRequest) (*model.CreateAccessKeyResponse, error) {
+	s.mu.Lock() // a user who is being deleted gets no key
+	defer s.mu.Unlock()
 	p, err := s.user(c, in.UserName)
 	if err != nil {
 		return nil, err

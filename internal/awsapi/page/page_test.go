@@ -63,3 +63,31 @@ func TestCut(t *testing.T) {
 		t.Errorf("the token of another list: %v", err)
 	}
 }
+
+// FuzzCut: whatever comes as a token, a page is a part of the list in order, or the token is refused.
+func FuzzCut(f *testing.F) {
+	_, next, err := page.Cut([]string{"a", "b", "c"}, self, nil, 1, "List")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, token := range []string{"", "x", *next, *next + "A", "AAAAAAAAAAAA"} {
+		f.Add(token, 1)
+	}
+	f.Fuzz(func(t *testing.T, token string, most int) {
+		if most < 1 {
+			return
+		}
+		all := []string{"a", "b", "c"}
+		got, next, err := page.Cut(slices.Clone(all), self, &token, most, "List")
+		switch {
+		case err != nil:
+			if !errors.Is(err, page.ErrToken) || got != nil || next != nil {
+				t.Errorf("%q %v %v", got, next, err)
+			}
+		case len(got) > most || len(got) > 0 && !slices.Equal(got, all[slices.Index(all, got[0]):][:len(got)]):
+			t.Errorf("%q", got)
+		case next == nil && len(got) > 0 && got[len(got)-1] != "c":
+			t.Errorf("the list ends with %q", got)
+		}
+	})
+}
