@@ -6,9 +6,16 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/store"
 )
 
@@ -114,19 +121,138 @@ type Options struct {
 
 // History answers lookups. It is safe for concurrent use.
 type History struct {
-	opts Options
+	opts    Options
+	indexes indexes
+	seal    seal
+	limit   limiter
+	readers sync.Pool // of *segment.Records
 }
 
 // New prepares the event history of a store. Close it.
-func New(opts Options) (*History, error) { return &History{opts: opts}, nil }
+func New(opts Options) (*History, error) {
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	if opts.Scope == "" {
+		opts.Scope = ScopeOwn
+	}
+	if opts.Scope != ScopeOwn && opts.Scope != ScopeAll {
+		return nil, fmt.Errorf("open the event history: scope %q: want %s or %s", opts.Scope, ScopeOwn, ScopeAll)
+	}
+	if err := durable.MkdirAll(opts.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open the event history: %w", err)
+	}
+	if err := durable.RemoveParts(opts.Dir); err != nil {
+		return nil, fmt.Errorf("open the event history: %w", err)
+	}
+	key, err := sealKey(filepath.Join(opts.Dir, keyFile))
+	if err != nil {
+		return nil, fmt.Errorf("open the event history: %w", err)
+	}
+	h := &History{opts: opts, seal: key}
+	h.indexes = indexes{dir: opts.Dir, now: opts.Now, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), files: map[string]*indexFile{}}
+	return h, nil
+}
 
-// Run makes indexes of files as they come, until the context ends. Without it lookups make what they need, and take longer.
-func (h *History) Run(ctx context.Context) error { <-ctx.Done(); return nil }
+// runEvery is how often [History.Run] looks for new files.
+const runEvery = 2 * time.Second
 
-// Close lets go of what is open. No lookup may be running.
+// Run makes indexes of new files, removes those of files that are gone, and returns nil when the context ends. Without it lookups
+// make what they need, and take longer. Hot files, which are gone within minutes, are left to lookups when there were none
+// lately.
+func (h *History) Run(ctx context.Context) error {
+	tick := time.NewTicker(runEvery)
+	defer tick.Stop()
+	for {
+		more, err := h.catchUp(ctx)
+		if err != nil && ctx.Err() == nil {
+			h.opts.Log.Error("indexes of the event history could not be made; lookups make them, and take longer", "error", err)
+		}
+		if more && err == nil && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// catchUp makes indexes that are missing, one after the other, newest first, for some seconds, and tells whether there are
+// more to be made.
+func (h *History) catchUp(ctx context.Context) (more bool, _ error) {
+	plan, err := h.opts.Store.Plan(ctx, store.Filter{})
+	if err != nil {
+		return false, err
+	}
+	defer plan.Release()
+	now := h.opts.Now()
+	end := time.Now().Add(2 * runEvery) // files come meanwhile
+	var errs []error
+	for _, f := range slices.Backward(plan.Files) {
+		old := !h.opts.Extended && !f.MaxTime.IsZero() && now.Sub(f.MaxTime) > Reach
+		if old || h.indexes.has(f) || f.Day.IsZero() && !h.limit.lately(now) {
+			continue
+		}
+		if more = time.Now().After(end); more || ctx.Err() != nil {
+			break
+		}
+		if _, err := h.indexes.ready(ctx, f); err != nil && !damaged(err) {
+			errs = append(errs, err)
+		}
+	}
+	return more, errors.Join(append(errs, h.indexes.sweep(plan))...)
+}
+
+// Close ends the history. No lookup and no Run may be under way.
 func (h *History) Close() error { return nil }
 
 // Lookup gives a page of events.
-func (h *History) Lookup(context.Context, Query) (Page, error) {
-	return Page{}, errors.New("not built yet")
+func (h *History) Lookup(ctx context.Context, q Query) (_ Page, err error) {
+	now := h.opts.Now()
+	ask, err := h.ask(q, now)
+	if err != nil {
+		return Page{}, err
+	}
+	if !h.limit.allow(q.Account+" "+q.Region, now, !h.opts.Extended) {
+		return Page{}, fmt.Errorf("%w: %d calls a second are answered for an account and Region", ErrThrottled, Rate)
+	}
+	filter := store.Filter{Until: until(ask)}
+	if ask.since != math.MinInt64 {
+		filter.Since = time.Unix(0, ask.since).Add(-time.Microsecond) // times of files are to the microsecond
+	}
+	plan, err := h.opts.Store.Plan(ctx, filter)
+	if err != nil {
+		return Page{}, fmt.Errorf("look events up: %w", err)
+	}
+	defer plan.Release()
+	l := lookup{h: h, ask: ask, files: plan.Files, damaged: plan.Damaged}
+	found, err := l.page(ctx, ask.limit+1)
+	if err != nil {
+		return Page{}, fmt.Errorf("look events up: %w", err)
+	}
+	page := Page{Events: []Event{}, Damaged: l.damaged}
+	for i := range found[:min(len(found), ask.limit)] {
+		page.Events = append(page.Events, found[i].Event)
+	}
+	if len(found) > ask.limit {
+		page.Next = h.seal.token(found[ask.limit-1].place, ask)
+	}
+	return page, nil
+}
+
+// until is the end of the files that are asked for.
+func until(a *ask) time.Time {
+	end := a.until
+	if a.after != nil {
+		end = min(end, a.after.time)
+	}
+	if end >= math.MaxInt64-1000 {
+		return zeroTime
+	}
+	return time.Unix(0, end+1000) // times of files are to the microsecond
 }
