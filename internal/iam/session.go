@@ -142,8 +142,8 @@ func (s *Service) openSession(id, token string) (*sealedSession, error) {
 	if k == nil || len(token) > maxTokenText || !sessionKeyID.MatchString(id) {
 		return nil, errSeal
 	}
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil {
+	sealed, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || base64.RawURLEncoding.EncodeToString(sealed) != token { // there is one text of each token
 		return nil, errSeal
 	}
 	text, err := k.open(sealSession, s.besideSession(id), sealed)
