@@ -227,7 +227,7 @@ func (s *Service) Restore(id string) error {
 			if err := f.addUser(*g.user); err != nil {
 				return err
 			}
-			f.Credentials = append(f.Credentials, g.credentials...)
+			f.addCredentials(g.credentials...)
 			if len(f.Credentials) > maxCredentials {
 				return fmt.Errorf("credentials of user %s: %w: there are %d", g.user.Name, ErrLimit, maxCredentials)
 			}
@@ -247,8 +247,14 @@ func (s *Service) Restore(id string) error {
 			if err := f.roomForKey(c.User); err != nil {
 				return err
 			}
-			f.Credentials = append(f.Credentials, c)
+			f.addCredentials(c)
 		}
 		return nil
 	})
+}
+
+// addCredentials puts credentials back in the order in which they were made.
+func (f *file) addCredentials(list ...fileCredential) {
+	f.Credentials = append(f.Credentials, list...)
+	slices.SortStableFunc(f.Credentials, func(a, b fileCredential) int { return a.Created.Compare(b.Created) })
 }

@@ -236,7 +236,8 @@ func (a *fileAssumable) check() error {
 	if !accountID.MatchString(a.Account) {
 		return fmt.Errorf("account %.40q", a.Account)
 	}
-	if err := checkAssumable(a.Name, a.Path, a.Description, time.Duration(a.MaxSession)*time.Second); err != nil {
+	longest := time.Duration(min(max(a.MaxSession, 0), int64(2*maxMaxSession/time.Second))) * time.Second // without overflow
+	if err := checkAssumable(a.Name, a.Path, a.Description, longest); err != nil {
 		return err
 	}
 	roles, err := checkRoles(a.Roles)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +17,104 @@ const goodState = `{"format":"spoor-iam","version":1,"written":"2026-03-09T08:00
  "users":[{"id":"AIDAABCDEFGHIJKLMNOP","name":"ann","roles":["admin","analyst"],"created":"2026-03-09T08:00:00Z","by":"root"}],
  "credentials":[{"id":"abcdefghijklmnop","type":"token","user":"ann","verifier":"sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
  "note":"ci","created":"2026-03-09T08:00:00Z","by":"root","expires":"2026-06-07T08:00:00Z"}]}`
+
+const goodState2 = `{"format":"spoor-iam","version":2,"written":"2026-03-09T08:00:00Z","rootMade":"2026-03-09T08:00:00Z","masterKey":"0123456789abcdef",
+ "users":[{"id":"AIDAABCDEFGHIJKLMNOP","name":"ann","roles":["admin","analyst"],"created":"2026-03-09T08:00:00Z","by":"root"}],
+ "credentials":[{"id":"AKIAABCDEFGHIJKLMNOP","type":"accessKey","user":"ann","sealed":"AQID","inactive":true,"note":"ci","created":"2026-03-09T08:00:00Z","by":"root",
+ "lastUsed":"2026-03-09T08:00:00Z","lastService":"cloudtrail","lastRegion":"eu-central-1"}],
+ "assumables":[{"id":"AROAABCDEFGHIJKLMNOP","name":"look","account":"111122223333","path":"/","roles":["auditor"],"maxSession":3600,"created":"2026-03-09T08:00:00Z","by":"root","revocations":3,
+ "trust":"{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":{\"AWS\":\"arn:aws:iam::111122223333:user/ann\"},\"Action\":\"*\"}}","trusted":{"arn:aws:iam::111122223333:user/ann":"AIDAABCDEFGHIJKLMNOP"}},
+ {"id":"AROAABCDEFGHIJKLMNOQ","name":"other","account":"111122223333","path":"/a/b/","roles":[],"maxSession":43200,"created":"2026-03-09T08:00:00Z","by":"root",
+ "trust":"{\"Statement\":{\"Effect\":\"Allow\",\"Principal\":\"*\",\"Action\":\"*\"}}"}]}`
+
+// TestDecodeState2: the same for what version 2 added.
+func TestDecodeState2(t *testing.T) {
+	t.Parallel()
+	f, err := decodeState([]byte(goodState2))
+	if err != nil || len(f.Assumables) != 2 || !f.Credentials[0].Inactive {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	for _, c := range []struct{ old, new, says string }{
+		{`"version":2`, `"version":1`, "version 1 had no masterKey"},
+		{`,"masterKey":"0123456789abcdef"`, ``, "secret is not sealed"},
+		{`"0123456789abcdef"`, `"0123456789ABCDEF"`, "masterKey"},
+		{`"AKIAABCDEFGHIJKLMNOP"`, `"AKIAABCDEFGHIJKLMNO1"`, "id"},
+		{`"AKIAABCDEFGHIJKLMNOP"`, `"ASIAABCDEFGHIJKLMNOP"`, "id"},
+		{`"type":"accessKey"`, `"type":"token"`, "id"},
+		{`"type":"accessKey"`, `"type":"key"`, `type "key"`},
+		{`"sealed":"AQID"`, `"sealed":""`, "secret is not sealed"},
+		{`"sealed":"AQID"`, `"sealed":"A"`, "illegal base64"},
+		{`"inactive":true`, `"verifier":"x"`, "nothing of a token"},
+		{`"inactive":true`, `"expires":"2026-03-09T08:00:00Z"`, "nothing of a token"},
+		{`"inactive":true`, `"revoked":"2026-03-09T08:00:00Z"`, "nothing of a token"},
+		{`"cloudtrail"`, `"Cloud Trail"`, "last used"},
+		{`"user":"ann"`, `"user":"bob"`, `belongs to "bob"`},
+		{`AROAABCDEFGHIJKLMNOQ`, `AROAABCDEFGHIJKLMNOP`, "is there twice"},
+		{`AROAABCDEFGHIJKLMNOQ`, `AIDAABCDEFGHIJKLMNOQ`, "id"},
+		{`"name":"other"`, `"name":"LOOK"`, "twice or not in order"},
+		{`"name":"other"`, `"name":"a"`, "twice or not in order"},
+		{`"name":"other"`, `"name":"o/ther"`, "role name"},
+		{`"account":"111122223333"`, `"account":"1"`, "account"},
+		{`"/a/b/"`, `"/a/b"`, "path"},
+		{`["auditor"]`, `["auditor","auditor"]`, "not in order"},
+		{`["auditor"]`, `["boss"]`, `role "boss"`},
+		{`43200`, `43201`, "longest session"},
+		{`43200`, `0`, "longest session"},
+		{`43200`, `18446744073709551615`, "cannot unmarshal"},
+		{`43200`, `9223372036854775807`, "longest session"},
+		{`43200`, `36028797018967568`, "longest session"}, // as nanoseconds it would overflow to one hour
+		{`"revocations":3`, `"revocations":-1`, "revocations"},
+		{`"trusted":{"arn`, `"trusted":{"x":"AIDAABCDEFGHIJKLMNOP","arn`, "1 principals are named and 2 trusted"},
+		{`,"trusted":{"arn:aws:iam::111122223333:user/ann":"AIDAABCDEFGHIJKLMNOP"}`, ``, "1 principals are named and 0 trusted"},
+		{`:user/ann":"AIDA`, `:user/bob":"AIDA`, "trusted arn:aws:iam::111122223333:user/ann"},
+		{`:user/ann":"AIDA`, `:user/ann":"ASIA`, "trusted"},
+		{`\"Effect\":\"Allow\",\"Principal\":\"*\"`, `\"Effect\":\"Allow\",\"Condition\":1,\"Principal\":\"*\"`, "Condition"},
+		{`"path":"/"`, `"path":"/","session":"x"`, "unknown field"},
+	} {
+		text := strings.Replace(goodState2, c.old, c.new, 1)
+		if text == goodState2 {
+			t.Fatalf("%q is not there", c.old)
+		}
+		if _, err := decodeState([]byte(text)); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s for %s: %v; want %s", c.new, c.old, err, c.says)
+		}
+	}
+}
+
+// TestUpgrade: a state of version 1 is read, works, and is written as version 2 with the next change.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, stateName)
+	id, secret := newToken()
+	old := strings.NewReplacer("abcdefghijklmnop", id, "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", verify(id, secret).text(), "2026-06-07", "9999-06-07").Replace(goodState)
+	if err := os.WriteFile(path, []byte(old), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := open(t, dir, Options{})
+	if text, err := os.ReadFile(path); err != nil || string(text) != old {
+		t.Errorf("changed by looking: %v", err)
+	}
+	ann, err := s.Authenticate(t.Context(), tokenText(id, secret), home)
+	if err != nil || ann.Principal.ID != "AIDAABCDEFGHIJKLMNOP" {
+		t.Fatalf("%+v, %v", ann, err)
+	}
+	_, k := s.mustKey(t, "ann")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f, err := readState(path)
+	if err != nil || f.Version != 2 || len(f.Credentials) != 2 || f.MasterKey == "" {
+		t.Errorf("%+v, %v", f, err)
+	}
+	s = open(t, dir, Options{})
+	if _, err := s.Authenticate(t.Context(), tokenText(id, secret), home); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Credential(t.Context(), k.ID, ""); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestDecodeState(t *testing.T) {
 	t.Parallel()
@@ -88,7 +187,8 @@ func TestDecodeState(t *testing.T) {
 func FuzzDecodeState(f *testing.F) {
 	f.Add([]byte(goodState))
 	f.Add([]byte(`{"format":"spoor-iam","version":1,"users":null,"credentials":[]}`))
-	f.Add([]byte(`{"format":"spoor-iam","version":2}`))
+	f.Add([]byte(`{"format":"spoor-iam","version":3}`))
+	f.Add([]byte(goodState2))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		a, err := decodeState(text)
 		if err != nil {
@@ -137,7 +237,7 @@ func FuzzPolicies(f *testing.F) {
 	})
 }
 
-// TestKill: a process that is killed while it makes tokens loses none that it told of.
+// TestKill: a process that is killed while it makes and deletes credentials loses nothing that it told of.
 func TestKill(t *testing.T) {
 	const variable = "SPOOR_IAM_TEST_DIR"
 	if dir := os.Getenv(variable); dir != "" {
@@ -150,7 +250,30 @@ func TestKill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := os.Stdout.WriteString("token " + secret + "\n"); err != nil {
+			user, err := s.CreateUser("user-"+strings.ToLower(randomText(10)), nil, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, keySecret, err := s.CreateAccessKey(KeySpec{User: user.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			cred, err := s.Credential(t.Context(), key.ID, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			session, err := s.SessionToken(t.Context(), s.CallerOf(cred, home, true), 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			gone, _, err := s.CreateAccessKey(KeySpec{User: user.Name})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := s.DeleteAccessKey(user.Name, gone.ID); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := fmt.Println("made", secret, key.ID, keySecret, session.ID, session.Token, session.Secret, gone.ID); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -161,7 +284,7 @@ func TestKill(t *testing.T) {
 		t.Skipf("the test program cannot be started again: %v", err)
 	}
 	dir := t.TempDir()
-	var told []string
+	var told [][]string
 	for round := range 5 {
 		cmd := exec.CommandContext(t.Context(), program, "-test.run=^TestKill$", "-test.timeout=1m")
 		cmd.Env = append(os.Environ(), variable+"="+dir)
@@ -174,8 +297,8 @@ func TestKill(t *testing.T) {
 		}
 		lines := bufio.NewScanner(out)
 		for n := 0; lines.Scan(); n++ {
-			if secret, ok := strings.CutPrefix(lines.Text(), "token "); ok && len(secret) == tokenLen {
-				told = append(told, secret)
+			if made := strings.Fields(lines.Text()); len(made) == 8 && len(made[7]) == 20 {
+				told = append(told, made)
 			}
 			if n == 5+round {
 				if _, err := Open(t.Context(), dir, Options{}); !errors.Is(err, ErrLocked) {
@@ -193,9 +316,18 @@ func TestKill(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, secret := range told {
-			if _, err := s.Authenticate(t.Context(), secret, home); err != nil {
+		for _, made := range told {
+			if _, err := s.Authenticate(t.Context(), made[1], home); err != nil {
 				t.Errorf("round %d: %v", round, err)
+			}
+			if c, err := s.Credential(t.Context(), made[2], ""); err != nil || c.Secret != made[3] {
+				t.Errorf("round %d: %v", round, err)
+			}
+			if c, err := s.Credential(t.Context(), made[4], made[5]); err != nil || c.Secret != made[6] {
+				t.Errorf("round %d: %v", round, err)
+			}
+			if _, err := s.Credential(t.Context(), made[7], ""); !errors.Is(err, ErrNotFound) {
+				t.Errorf("round %d: a key that was deleted: %v", round, err)
 			}
 		}
 		if err := s.Close(); err != nil {
@@ -203,6 +335,6 @@ func TestKill(t *testing.T) {
 		}
 	}
 	if len(told) < 30 {
-		t.Errorf("only %d tokens made", len(told))
+		t.Errorf("only %d made", len(told))
 	}
 }
