@@ -50,7 +50,7 @@ func (e *env) iamUserCreate() *cobra.Command {
 				if f.asJSON {
 					return e.printJSON(p)
 				}
-				_, err = fmt.Fprintf(e.stdout, "Made user %s with %s. For clients of AWS: spoor iam key create %s. For the HTTP API: spoor iam token create %s\n", shown(p.Name), rolesText(p), shown(p.Name), shown(p.Name))
+				_, err = fmt.Fprintf(e.stdout, "Made user %s with %s. Give it an access key or a token: spoor iam key create %s, spoor iam token create %s\n", shown(p.Name), rolesText(p), shown(p.Name), shown(p.Name))
 				return err
 			})
 		},
