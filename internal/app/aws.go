@@ -114,7 +114,7 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 		Services: services.All(services.Parts{
 			CloudTrail:     cloudtrail.Options{History: a.history, Lake: a.lake, Queries: a.lakeQueries},
 			CloudTrailData: cloudtraildata.Options{Lake: a.lake},
-			IAM:            iamapi.Options{Access: a.iam},
+			IAM:            iamapi.Options{Access: a.iam, Log: a.log.With("part", "aws")},
 			Organizations:  set.org,
 			STS:            sts.Options{Access: a.iam},
 		}),
