@@ -339,6 +339,12 @@ func parseARN(text string) (a arn, ok bool) {
 	return arn{m[1], m[2], m[3], m[4], m[5]}, true
 }
 
+// IsARN reports whether a text has the form of an ARN of CloudTrail.
+func IsARN(text string) bool {
+	_, ok := parseARN(text)
+	return ok
+}
+
 // The kinds of resources in ARNs.
 const (
 	storeKind   = "eventdatastore"

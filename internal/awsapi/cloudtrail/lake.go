@@ -3,6 +3,7 @@ package cloudtrail
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,9 +56,9 @@ func registerLake(s *awsapi.Service, l Lake) {
 	awsapi.Handle(s, "ListChannels", lakeHandler(x, x.listChannels))
 	awsapi.Handle(s, "UpdateChannel", lakeHandler(x, x.updateChannel), onChannel(func(in *cloudtrail.UpdateChannelRequest) *string { return in.Channel }))
 	awsapi.Handle(s, "DeleteChannel", lakeHandler(x, x.deleteChannel), onChannel(func(in *cloudtrail.DeleteChannelRequest) *string { return in.Channel }))
-	awsapi.Handle(s, "AddTags", lakeHandler(x, x.addTags), awsapi.On(func(_ *awsapi.Call, in *cloudtrail.AddTagsRequest) []string { return []string{*in.ResourceId} }))
-	awsapi.Handle(s, "RemoveTags", lakeHandler(x, x.removeTags), awsapi.On(func(_ *awsapi.Call, in *cloudtrail.RemoveTagsRequest) []string { return []string{*in.ResourceId} }))
-	awsapi.Handle(s, "ListTags", lakeHandler(x, x.listTags), awsapi.On(func(_ *awsapi.Call, in *cloudtrail.ListTagsRequest) []string { return in.ResourceIdList }))
+	awsapi.Handle(s, "AddTags", lakeHandler(x, x.addTags), on("", func(in *cloudtrail.AddTagsRequest) []string { return []string{*in.ResourceId} }))
+	awsapi.Handle(s, "RemoveTags", lakeHandler(x, x.removeTags), on("", func(in *cloudtrail.RemoveTagsRequest) []string { return []string{*in.ResourceId} }))
+	awsapi.Handle(s, "ListTags", lakeHandler(x, x.listTags), on("", func(in *cloudtrail.ListTagsRequest) []string { return slices.Clone(in.ResourceIdList) }))
 }
 
 // lakeHandler is a handler whose refusals are those of package lake.
@@ -82,12 +83,29 @@ func resourceARN(c *awsapi.Call, kind, ref string) string {
 	return "arn:" + c.Partition + ":cloudtrail:" + c.Region + ":" + c.Account + ":" + kind + "/" + ref
 }
 
+// on names the resources that a call needs a permission for. What has not the form of one is refused by the handler; until
+// then the permission for all resources is needed.
+func on[In any](kind string, of func(*In) []string) awsapi.Option {
+	return awsapi.On(func(c *awsapi.Call, in *In) []string {
+		arns := of(in)
+		for i, ref := range arns {
+			if kind != "" {
+				arns[i] = resourceARN(c, kind, ref)
+			}
+			if !lake.IsARN(arns[i]) {
+				return nil
+			}
+		}
+		return arns
+	})
+}
+
 func onStore[In any](of func(*In) *string) awsapi.Option {
-	return awsapi.On(func(c *awsapi.Call, in *In) []string { return []string{resourceARN(c, "eventdatastore", *of(in))} })
+	return on("eventdatastore", func(in *In) []string { return []string{*of(in)} })
 }
 
 func onChannel[In any](of func(*In) *string) awsapi.Option {
-	return awsapi.On(func(c *awsapi.Call, in *In) []string { return []string{resourceARN(c, "channel", *of(in))} })
+	return on("channel", func(in *In) []string { return []string{*of(in)} })
 }
 
 func where(c *awsapi.Call) lake.Where { return lake.Where{Account: c.Account, Region: c.Region} }
