@@ -380,9 +380,6 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 	if err != nil {
 		return Query{}, err
 	}
-	if err := m.o.Engine.Check(ctx, c.sql); err != nil {
-		return Query{}, refused(c.statement, err)
-	}
 	h := head{
 		ID: uuid.NewString(), Account: s.Owner.Account, Region: s.Owner.Region, By: s.By, Statement: c.statement, Alias: c.alias, Params: s.Params,
 		Stores: c.stores, Created: time.Now().UTC().Truncate(time.Millisecond),
@@ -391,15 +388,29 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 		q:    Query{ID: h.ID, Owner: s.Owner, By: s.By, Alias: c.alias, Stores: c.stores, Created: h.Created, Status: Queued},
 		path: filepath.Join(m.dir, h.ID+suffix), done: make(chan struct{}), sql: c.sql,
 	}
+	// The disk takes as long as the engine does: one does not wait for the other.
+	checked := make(chan error, 1)
+	go func() { checked <- m.o.Engine.Check(ctx, c.sql) }()
 	w, err := createFile(m.dir, h, m.codec, func(n int64) error { return m.grow(e, n) })
+	if err != nil {
+		err = fmt.Errorf("start a query: %w", err)
+	}
+	if no := <-checked; no != nil {
+		err = refused(c.statement, no)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err == nil && m.closed {
-		err = errors.Join(ErrClosed, w.close(), os.Remove(e.path))
+		err = ErrClosed
 	}
 	if err != nil {
 		m.size -= e.size
-		return Query{}, fmt.Errorf("start a query: %w", err)
+		if w != nil {
+			if rerr := errors.Join(w.close(), os.Remove(e.path)); rerr != nil {
+				m.o.Log.Error("the file of a query that was refused could not be removed", "file", e.path, "error", rerr)
+			}
+		}
+		return Query{}, err
 	}
 	e.w, e.start = w, w.start
 	m.byID[h.ID] = e

@@ -71,7 +71,7 @@ func (h queries) about(c *awsapi.Call, id *string) []string {
 
 func storeARNs(c *awsapi.Call, ids []string) (arns []string) {
 	for _, id := range ids {
-		arns = append(arns, resourceARN(c, "eventdatastore", id))
+		arns = append(arns, "arn:"+c.Partition+":cloudtrail:"+c.Region+":"+c.Account+":eventdatastore/"+id)
 	}
 	return arns
 }
@@ -337,7 +337,7 @@ func invalidQuery(operation string, vs []wire.Violation) *awsapi.Error {
 		return nil
 	}
 	code := "InvalidParameterException"
-	if len(vs) == 1 {
+	if !slices.ContainsFunc(vs, func(v wire.Violation) bool { return v.Member != vs[0].Member }) {
 		switch vs[0].Member {
 		case "MaxQueryResults":
 			code = "InvalidMaxResultsException"
