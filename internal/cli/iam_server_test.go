@@ -416,3 +416,22 @@ func TestKeysOfServer(t *testing.T) {
 		}
 	}
 }
+
+// TestRoleOfMember makes a role in another account of the organisation.
+func TestRoleOfMember(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "spoor.yaml")
+	if err := os.WriteFile(file, []byte("data: "+filepath.Join(dir, "data")+"\naccount: "+account+"\norganization:\n  id: o-exampleorgid\n  root: r-ab12\n  management: "+account+"\n  accounts:\n    - {id: "+account+
+		", name: one, email: one@example.com}\n    - {id: 444455556666, name: two, email: two@example.com}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) ran { t.Helper(); return spoorAt(t, []string{"--config", file}, args...) }
+	run("iam", "role", "create", "reader", "--role", "auditor", "--trust", "*").wants(t, ExitClean)
+	run("iam", "role", "create", "reader", "--role", "auditor", "--trust", "*", "--account", "444455556666").wants(t, ExitClean, "arn:aws:iam::444455556666:role/reader")
+	run("iam", "role", "create", "reader", "--role", "auditor", "--trust", "*", "--account", "999999999999").wants(t, ExitUsage, "999999999999")
+	run("iam", "role", "list").wants(t, ExitClean, "reader  "+account, "reader  444455556666")
+	run("iam", "role", "delete", "reader", "--account", "444455556666").wants(t, ExitClean)
+	run("iam", "role", "show", "reader", "--account", "444455556666").wants(t, ExitUsage, "not found")
+	run("iam", "role", "show", "reader").wants(t, ExitClean, "arn:aws:iam::"+account+":role/reader")
+}
