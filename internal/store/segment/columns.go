@@ -160,7 +160,7 @@ var table = sync.OnceValue(func() []Column {
 		json(77, "eventContext", event.EventContext),
 		field(78, "annotation", event.Annotation),
 		{ID: 79, Name: "actor", Type: Struct, from: fromActor, Doc: actorDoc, Fields: []Column{
-			{ID: 80, Name: "kind", from: fromActorKind, Doc: "root, user, role, person, workload, instance, function, federated, account, service, anonymous or unknown"},
+			{ID: 80, Name: "kind", from: fromActorKind, Doc: "root, user, role, person, workload, instance, function, federated, account, service, external, anonymous or unknown"},
 			{ID: 81, Name: "id", from: fromActorID, Doc: "stable and unique"},
 			{ID: 82, Name: "name", from: fromActorName, Doc: "short, for people"},
 			{ID: 83, Name: "account", from: fromActorAccount, Doc: "account of the identity"},
