@@ -392,7 +392,10 @@ func TestEndpointRefuses(t *testing.T) {
 	list := func(in cloudtrail.ListQueriesInput) error { _, err := c.ListQueries(ctx, &in); return err }
 	describe := func(in cloudtrail.DescribeQueryInput) error { _, err := c.DescribeQuery(ctx, &in); return err }
 	cancel := func(in cloudtrail.CancelQueryInput) error { _, err := c.CancelQuery(ctx, &in); return err }
-	search := func(in cloudtrail.SearchSampleQueriesInput) error { _, err := c.SearchSampleQueries(ctx, &in); return err }
+	search := func(in cloudtrail.SearchSampleQueriesInput) error {
+		_, err := c.SearchSampleQueries(ctx, &in)
+		return err
+	}
 	good := "SELECT 1 FROM " + id
 	now := time.Now()
 	for k, x := range []struct {

@@ -290,6 +290,9 @@ func openReader(r io.ReaderAt, size int64) (*reader, error) {
 	if err := readAt(r, magic, 0); err != nil {
 		return nil, err
 	}
+	if bytes.HasPrefix(magic, []byte(fileMagic[:6])) && !bytes.HasPrefix([]byte(fileMagic), magic) {
+		return nil, &damage{"it was written by a newer version", false}
+	}
 	if !bytes.HasPrefix([]byte(fileMagic), magic) {
 		return nil, &damage{"it is no file of a query", false}
 	}

@@ -72,8 +72,9 @@ type Options struct {
 	Running int
 	// Timeout ends a query; what it waited for its turn does not count.
 	Timeout time.Duration
-	// Size is how many bytes the folder may take, QuerySize how many the rows of one query may take there, compressed; a
-	// quarter of Size when 0. A query that needs more fails.
+	// Size is how many bytes the folder may take: for more, queries that have ended go before their time, the oldest of the
+	// account that takes the most. QuerySize is how many the rows of one query may take there, compressed, a quarter of Size
+	// when 0; a query that needs more fails.
 	Size, QuerySize int64
 	// Age is how long a query and its rows are kept, from its start on.
 	Age time.Duration

@@ -50,7 +50,8 @@ type Manager struct {
 	active  map[string]int // queries that have not ended, or are being started, by account
 	busy    map[string]int // queries that run, by account
 	running int
-	size    int64 // bytes of all files
+	size    int64            // bytes of all files
+	sizes   map[string]int64 // of them, by account
 	counts  Stats
 }
 
@@ -94,7 +95,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Manager, err error) {
 	if o.Engine == nil || o.Tables == nil {
 		return nil, errors.New("queries of the lake need an engine and tables")
 	}
-	m := &Manager{o: o, dir: dir, byID: map[string]*entry{}, active: map[string]int{}, busy: map[string]int{}}
+	m := &Manager{o: o, dir: dir, byID: map[string]*entry{}, active: map[string]int{}, busy: map[string]int{}, sizes: map[string]int64{}}
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of queries: %w", err)
 	}
@@ -168,7 +169,9 @@ func (m *Manager) load(ctx context.Context) error {
 		if e == nil {
 			continue
 		}
-		m.size += e.size
+		size := e.size
+		e.size = 0
+		m.charge(e, size)
 		if e.q.ID != "" {
 			m.byID[e.q.ID] = e
 			m.all = append(m.all, e)
@@ -314,8 +317,41 @@ func (m *Manager) forget(e *entry) {
 	if i, ok := slices.BinarySearchFunc(m.all, e, compare); ok {
 		m.all = slices.Delete(m.all, i, i+1)
 	}
-	m.size -= e.size
-	e.size = 0
+	m.charge(e, 0)
+}
+
+// charge counts that a file has a size. The caller holds the lock.
+func (m *Manager) charge(e *entry, size int64) {
+	account := e.q.Owner.Account
+	m.size += size - e.size
+	if m.sizes[account] += size - e.size; m.sizes[account] == 0 {
+		delete(m.sizes, account)
+	}
+	e.size = size
+}
+
+// evict forgets the oldest query that has ended: of the account whose results take the most, where it has one. It reports
+// whether there was one. The caller holds the lock.
+func (m *Manager) evict() bool {
+	most := ""
+	for account, size := range m.sizes {
+		if size > m.sizes[most] || size == m.sizes[most] && account < most {
+			most = account
+		}
+	}
+	var oldest *entry
+	for _, e := range m.all {
+		if e.q.Status.Ended() && (oldest == nil || e.q.Owner.Account == most) {
+			if oldest = e; e.q.Owner.Account == most {
+				break
+			}
+		}
+	}
+	if oldest == nil {
+		return false
+	}
+	m.forget(oldest)
+	return true
 }
 
 // grow makes room for n more bytes of a query.
@@ -329,14 +365,12 @@ func (m *Manager) grow(e *entry, n int64) error {
 		}
 	}
 	size = max(size, fileUnit)
-	more := size - e.size
-	if m.size+more > m.o.Size {
-		m.expire(time.Now())
+	for m.size+size-e.size > m.o.Size {
+		if !m.evict() {
+			return fmt.Errorf("queries that have not ended take the %d bytes that all results may take together", m.o.Size)
+		}
 	}
-	if m.size+more > m.o.Size {
-		return fmt.Errorf("results take the %d bytes that they may take together; each is removed %s after its start", m.o.Size, m.o.Age)
-	}
-	m.size, e.size = m.size+more, size
+	m.charge(e, size)
 	return nil
 }
 
@@ -404,7 +438,7 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 		err = ErrClosed
 	}
 	if err != nil {
-		m.size -= e.size
+		m.charge(e, 0)
 		if w != nil {
 			if rerr := errors.Join(w.close(), os.Remove(e.path)); rerr != nil {
 				m.o.Log.Error("the file of a query that was refused could not be removed", "file", e.path, "error", rerr)
@@ -580,7 +614,7 @@ func (m *Manager) settle(e *entry, x end) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e.set(x)
-	m.size, e.size = m.size+size-e.size, size
+	m.charge(e, size)
 	e.w, e.sql, e.cancel = nil, query.SQL{}, nil
 	m.leave(e.q.Owner.Account)
 	m.counts.Ended++
