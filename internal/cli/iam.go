@@ -106,7 +106,7 @@ func (f *iamFlags) withFolder(ctx context.Context, e *env, readOnly bool, fn fun
 	}
 	s, err := iam.Open(ctx, l.Config.IAMDir(), iam.Options{Account: l.Config.Account, Accounts: l.Config.Organization.AccountIDs(), ReadOnly: readOnly, Policies: policies})
 	if errors.Is(err, iam.ErrLocked) {
-		return usageError{fmt.Errorf("%w; the service runs: ask it with --server %s, or stop it", err, serverURL(l.Config))}
+		return usageError{fmt.Errorf("%w; the service runs: ask it with --server, by this configuration %s, or stop it", err, serverURL(l.Config))}
 	}
 	if err != nil {
 		return err

@@ -289,8 +289,8 @@ func (e *env) iamKeyRotate() *cobra.Command {
 		Use:   "rotate NAME",
 		Short: "Replace the access key of a user: make a second one, and later delete the first",
 		Long: `Rotate makes a second access key for a user, and gives its secret as spoor iam key create does. The first one goes on to work,
-until everything that uses it has the second. With --finish it is deleted, if the second one was used, and last; else the exit
-code is 1 and nothing is changed, unless --force is given.
+until everything that uses it has the second. With --finish it is deleted, if the second one was used, and the first not after
+it, to the minute; else the exit code is 1 and nothing is changed, unless --force is given.
 
   spoor iam key rotate ann --write-profile spoor --force
   spoor iam key list --user ann                     which one was used when

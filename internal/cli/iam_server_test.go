@@ -160,7 +160,7 @@ func TestIAMOfServer(t *testing.T) {
 	in.as("admin", "iam", "user", "delete", "bob").wants(t, ExitClean, "Deleted user bob, 0 access keys and 1 token.")
 	in.as("admin", "iam", "user", "delete", "bob").wants(t, ExitUsage, "not found")
 	in.as("admin", "iam", "user", "list", "--data", in.data).wants(t, ExitUsage, "either --server, or a data folder")
-	spoorAt(t, nil, "iam", "user", "create", "eve", "--data", in.data).wants(t, ExitUsage, "is in use", "the service runs: ask it with --server http://127.0.0.1:8484, or stop it")
+	spoorAt(t, nil, "iam", "user", "create", "eve", "--data", in.data).wants(t, ExitUsage, "is in use", "the service runs: ask it with --server, by this configuration http://127.0.0.1:8484, or stop it")
 	spoorAt(t, nil, "iam", "user", "list", "--data", in.data).wants(t, ExitClean, "auditor")
 	if text := in.journal.all() + in.log.String(); strings.Contains(text, secret) || strings.Contains(text, in.tokens["admin"]) || !strings.Contains(in.journal.all(), `"CreateToken"`) {
 		t.Errorf("recorded and logged\n%s", text)

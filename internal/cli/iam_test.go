@@ -123,7 +123,7 @@ func TestIAM(t *testing.T) {
 		}
 	}()
 	_, errs = run(ExitUsage, "iam", "user", "delete", "ann")
-	has(errs, "is in use", "the service runs: ask it with --server http://127.0.0.1:8484, or stop it")
+	has(errs, "is in use", "the service runs: ask it with --server, by this configuration http://127.0.0.1:8484, or stop it")
 	out, _ = run(ExitClean, "iam", "user", "list", "--json")
 	has(out, `"name": "ann"`)
 }
