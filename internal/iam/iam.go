@@ -1,8 +1,11 @@
-// Package iam knows who may do what: principals, their tokens, and the policies that decide.
+// Package iam knows who may do what: principals, their credentials, the roles they can assume, and the policies that decide.
 //
 // A principal is the root of the installation or a user. Users have roles; what a role may do is written as Cedar policies
 // (https://www.cedarpolicy.com), which are part of the package, and policies of the operator can be added. A token is the
-// credential of a principal: 256 random bits, of which only a hash is kept.
+// credential of a principal: 256 random bits, of which only a hash is kept. An access key is one for AWS's clients, whose secret
+// is kept sealed with a master key. An [Assumable] is what AWS calls a role: its trust document says who may have temporary
+// credentials of it. Those are stored nowhere: their session token is all of them, sealed, and every use of it looks at the
+// state, so that what takes a right away counts at once.
 //
 // The state is one file in a folder, replaced as a whole and synced before a change is acknowledged; docs/formats/iam.md
 // describes it. One process at a time may change it. A [Service] may be used by any number of goroutines.
