@@ -209,7 +209,7 @@ func TestSQL(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(1, 2))
 	events := append(madeEvents(r, 3000), realEvents(t)...)
-	sets := madeSets(t, r, events, 400)
+	sets := madeSets(t, r, events, 150)
 	dir := t.TempDir()
 	w := segment.NewWriter(segment.Options{Dir: dir, Hot: true})
 	for i, e := range events {
