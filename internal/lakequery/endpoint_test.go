@@ -1,5 +1,7 @@
 package lakequery_test
 
+//lint:file-ignore SA1019 clients still send EventDataStore where it is not needed any more
+
 import (
 	"bytes"
 	"context"
