@@ -100,10 +100,10 @@ func tell(e *Error, s *model.Service, p model.Protocol) told {
 		}
 	}
 	found := common
-	if s != nil && !found {
+	if s != nil {
 		if shape, ok := s.Exception(e.Code); ok {
-			t.status, found = int(shape.Status), true
-			if shape.Code != "" {
+			t.status, found = int(shape.Status), true // CloudTrail's throttling is 429
+			if shape.Code != "" && !common {
 				t.query = shape.Code
 			}
 		}

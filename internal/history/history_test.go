@@ -593,4 +593,3 @@ func TestRealLogs(t *testing.T) {
 		same(t, a, pages(t, h, Query{Attributes: []Attribute{a}}, nil), want)
 	}
 }
-
