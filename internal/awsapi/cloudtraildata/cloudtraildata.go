@@ -26,6 +26,9 @@ func New(o Options) *awsapi.Service {
 	})
 	awsapi.Handle(s, "PutAuditEvents", putter{o.Lake}.put, awsapi.DataEvent(),
 		awsapi.On(func(_ *awsapi.Call, in *cloudtraildata.PutAuditEventsRequest) []string {
+			if !lake.IsARN(*in.ChannelArn) {
+				return nil // the handler refuses it
+			}
 			return []string{*in.ChannelArn}
 		}))
 	return s
@@ -39,7 +42,6 @@ func (p putter) put(ctx context.Context, c *awsapi.Call, in *cloudtraildata.PutA
 	if p.lake == nil {
 		return nil, errors.New("there is no lake")
 	}
-	c.Resource(recorder.Resource{ARN: *in.ChannelArn, AccountID: c.Account, Type: "AWS::CloudTrail::Channel"})
 	call := lake.PutCall{Where: lake.Where{Account: c.Account, Region: c.Region}, Channel: *in.ChannelArn, Events: make([]lake.AuditEvent, len(in.AuditEvents))}
 	if in.ExternalId != nil {
 		call.ExternalID = *in.ExternalId
@@ -57,6 +59,7 @@ func (p putter) put(ctx context.Context, c *awsapi.Call, in *cloudtraildata.PutA
 	if err != nil {
 		return nil, err
 	}
+	c.Resource(recorder.Resource{ARN: *in.ChannelArn, AccountID: c.Account, Type: "AWS::CloudTrail::Channel"})
 	out := &cloudtraildata.PutAuditEventsResponse{Failed: []cloudtraildata.ResultErrorEntry{}, Successful: []cloudtraildata.AuditEventResultEntry{}}
 	for _, t := range taken {
 		out.Successful = append(out.Successful, cloudtraildata.AuditEventResultEntry{EventID: &t.EventID, Id: &t.ID})
