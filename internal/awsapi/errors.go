@@ -100,9 +100,9 @@ func tell(e *Error, s *model.Service, p model.Protocol) told {
 		}
 	}
 	found := common
-	if s != nil {
+	if s != nil && (!found || e.Code == Throttling) { // which is 429 in some models
 		if shape, ok := s.Exception(e.Code); ok {
-			t.status, found = int(shape.Status), true // CloudTrail's throttling is 429
+			t.status, found = int(shape.Status), true
 			if shape.Code != "" && !common {
 				t.query = shape.Code
 			}
