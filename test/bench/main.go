@@ -1,6 +1,6 @@
 // Command bench measures how fast Spoor reads and hunts and how much memory it takes, against what there is to compare
-// with: the decompression of the same files, DuckDB, and zcat with jq; how fast a store is filled and asked; and what a
-// running service takes in and how soon it answers. It prints a page in Markdown, which docs/benchmarks.md keeps.
+// with: the decompression of the same files, DuckDB, and zcat with jq; how fast a store is filled and asked; what a
+// running service takes in and how soon it answers, to AWS's clients too. It prints a page in Markdown, which docs/benchmarks.md keeps.
 //
 //	go run ./test/bench -spoor bin/spoor            everything, about an hour
 //	go run ./test/bench -spoor bin/spoor -quick     small sizes, to see that it works; its figures mean nothing
@@ -50,6 +50,7 @@ var sections = [...]section{
 	{"tiny", (*bench).tiny},
 	{"store", (*bench).store},
 	{"serve", (*bench).serve},
+	{"aws", (*bench).aws},
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -60,7 +61,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl := flag.NewFlagSet("bench", flag.ContinueOnError)
 	fl.SetOutput(stderr)
 	quick := fl.Bool("quick", false, "small sizes, to see that everything runs")
-	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store, serve (default all)")
+	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store, serve, aws (default all)")
 	out := fl.String("out", "", "write the page to this `file` too")
 	clean := fl.Bool("clean", false, "remove the data at the end")
 	fl.StringVar(&b.spoor, "spoor", "", "the `binary` to measure (default: one built for it)")
