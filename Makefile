@@ -18,8 +18,11 @@ PYICEREQ := test/interop/pyiceberg/requirements.txt
 # Where the AWS CLI is with which tests call the AWS-compatible endpoint, and what is installed there.
 AWSCLI  := out/awscli
 AWSREQ  := internal/awsapi/testdata/requirements.txt
+# Where AWS's SDK for JavaScript is that does the same, and what is installed there.
+AWSJS    := out/awsjs
+AWSJSREQ := test/story/awsjs/package-lock.json
 
-.PHONY: run build test lint chdb moto pyiceberg awscli bench bench-noise fuzz faults soak clean
+.PHONY: run build test lint chdb moto pyiceberg awscli awsjs bench bench-noise fuzz faults soak clean
 
 ## run: build, and start the service with the logs of a sample organisation: a week until now, with an attack in it, and then
 ## as time passes. It prints what to look at; Ctrl-C stops it
@@ -35,7 +38,7 @@ build:
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 ## test: format, vet, staticcheck, and every test under the race detector
-test: lint chdb moto pyiceberg awscli
+test: lint chdb moto pyiceberg awscli awsjs
 	go test -race -timeout 30m ./...
 	go test -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
 
@@ -87,6 +90,17 @@ awscli:
 	  $(AWSCLI)/bin/pip install --quiet --disable-pip-version-check --no-input --retries 1 -r $(AWSREQ) && \
 	  cp $(AWSREQ) $(AWSCLI)/installed.txt || \
 	  { echo "The AWS CLI cannot be installed."; [ -z "$$CI" ]; }; \
+	fi
+
+## awsjs: AWS's SDK for JavaScript of npm, in a folder of its own (30 MB), which calls the AWS-compatible endpoint in a story.
+## Where it cannot be had the story skips, and says so; where CI is set that is a failure
+awsjs:
+	@if ! cmp -s $(AWSJSREQ) $(AWSJS)/installed.json; then \
+	  rm -rf $(AWSJS) && mkdir -p $(AWSJS) && cp $(AWSJSREQ) $(dir $(AWSJSREQ))package.json $(AWSJS)/ && \
+	  echo "Installing AWS's SDK for JavaScript in $(AWSJS) …" && \
+	  (cd $(AWSJS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error --fetch-retries=1) && \
+	  cp $(AWSJSREQ) $(AWSJS)/installed.json || \
+	  { echo "AWS's SDK for JavaScript cannot be installed."; [ -z "$$CI" ]; }; \
 	fi
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)

@@ -27,7 +27,8 @@ func (e *env) serve() *cobra.Command {
 		Use:   "serve",
 		Short: "Run the service: take events in, keep them, answer over HTTP",
 		Long: `Serve runs until it is interrupted. Without any configuration it answers to its own machine alone, on 127.0.0.1:8484, and
-keeps everything in ./spoor-data. The first start prints root's token, this one time, and commands to try.
+keeps everything in ./spoor-data. AWS's own clients find it on 127.0.0.1:4599. The first start prints root's token, this one
+time, and commands to try.
 
   spoor serve
   spoor serve --data /var/lib/spoor --listen 127.0.0.1:9000
@@ -103,6 +104,9 @@ func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err er
 func (e *env) welcome(a *app.App, secret string, made, sample bool) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Spoor %s serves on %s and keeps everything in %s.\n", readVersion().Version, a.URL(), safetext.Terminal(a.Folder(), 300))
+	if aws := a.AWSURL(); aws != "" {
+		fmt.Fprintf(&b, "AWS's own clients find it on %s, Region %s.\n", aws, a.Region())
+	}
 	if made {
 		fmt.Fprintf(&b, "\nThe token of root, which is shown this one time:\n\n  %s\n", secret)
 	} else {
@@ -115,6 +119,12 @@ func (e *env) welcome(a *app.App, secret string, made, sample bool) error {
 	fmt.Fprintf(&b, "\nTry%s:\n\n", where)
 	for _, line := range tryThese(a.URL(), secret, sample) {
 		fmt.Fprintf(&b, "  %s\n", line)
+	}
+	if a.AWSURL() != "" && made {
+		b.WriteString("\nAnd there, with the AWS CLI:\n\n")
+		for _, line := range tryAWS(a.AWSURL(), a.Region()) {
+			fmt.Fprintf(&b, "  %s\n", line)
+		}
 	}
 	b.WriteString("\n")
 	_, err := io.WriteString(e.stdout, b.String())
@@ -136,6 +146,15 @@ func tryThese(url, secret string, sample bool) []string {
 		fmt.Sprintf(`curl -sS $SPOOR_SERVER/api/v1/events -H "Authorization: Bearer $SPOOR_TOKEN" -d '{"eventID":"%s","eventTime":"%s","eventSource":"example.com","eventName":"Hello"}'`,
 			uuid.NewString(), time.Now().UTC().Format(time.RFC3339)),
 		program()+` query --server $SPOOR_SERVER 'SELECT eventTime, eventSource, eventName FROM events ORDER BY eventTime DESC LIMIT 10'`)
+}
+
+// tryAWS are commands that go on from those of tryThese: an access key of root, which the CLI then calls with.
+func tryAWS(url, region string) []string {
+	return []string{
+		fmt.Sprintf(`eval "$(%s iam key create root --format env --endpoint-url %s --region %s)"`, program(), url, region),
+		"aws sts get-caller-identity",
+		"aws cloudtrail lookup-events --lookup-attributes AttributeKey=Username,AttributeValue=root --max-items 3",
+	}
 }
 
 // program is how this program was called, as a word of a shell.

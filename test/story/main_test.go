@@ -35,8 +35,9 @@ const (
 )
 
 // program is the path of the binary under test, workspace the folder that holds it and what stories share, shared the
-// folder of real logs or "". They are set before the first story: the bucket's server moves the process to another folder.
-var program, workspace, shared string
+// folder of real logs or "", checkout that of the source. They are set before the first story: the bucket's server moves the
+// process to another folder.
+var program, workspace, shared, checkout string
 
 func TestMain(m *testing.M) {
 	code, err := 1, prepare()
@@ -57,6 +58,9 @@ func prepare() error {
 		if shared, err = filepath.Abs(dir); err != nil {
 			return err
 		}
+	}
+	if checkout, err = filepath.Abs(filepath.Join("..", "..")); err != nil {
+		return err
 	}
 	if workspace, err = os.MkdirTemp("", "spoor-story-*"); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,6 +25,7 @@ type service struct {
 	d       *desk
 	cmd     *exec.Cmd
 	url     string
+	aws     string // address for AWS's clients
 	token   string
 	welcome string
 	errs    *safeBuffer
@@ -49,6 +51,7 @@ func (s *safeBuffer) String() string {
 
 var (
 	urlForm   = regexp.MustCompile(`serves on (https?://[^ ]+)`)
+	awsForm   = regexp.MustCompile(`AWS's own clients find it on (https?://[^ ,]+), Region ([a-z0-9-]+)\.`)
 	tokenForm = regexp.MustCompile(`spoor_[a-z2-7]{16}_[a-z2-7]{52}`)
 )
 
@@ -87,6 +90,9 @@ func (d *desk) serve(token string, args ...string) *service {
 		d.t.Fatalf("the service prints %q\n%s", s.welcome, tail(s.errs.String()))
 	}
 	s.url = m[1]
+	if m := awsForm.FindStringSubmatch(s.welcome); m != nil {
+		s.aws = m[1]
+	}
 	if t := tokenForm.FindString(s.welcome); t != "" {
 		s.token = t
 	}
@@ -221,21 +227,25 @@ func TestServeStory(t *testing.T) {
 	// The commands that it prints work as they are pasted.
 	script := ""
 	lines := 0
+	installed := filepath.Join(checkout, "out", "awscli", "bin")
+	_, missing := os.Stat(installed)
 	for l := range strings.Lines(s.welcome) {
 		if cmd, ok := strings.CutPrefix(l, "  "); ok && strings.TrimSpace(cmd) != s.token {
-			script += cmd
-			lines++
+			if lines++; missing == nil || !strings.HasPrefix(cmd, "aws ") {
+				script += cmd
+			}
 		}
 	}
-	if lines != 3 {
-		t.Errorf("it prints %d commands, want 3:\n%s", lines, s.welcome)
+	if lines != 6 {
+		t.Errorf("it prints %d commands, want 6:\n%s", lines, s.welcome)
 	}
 	bash := exec.CommandContext(t.Context(), "bash", "-e", "-o", "pipefail", "-c", script)
 	bash.Dir = d.dir
-	bash.Env = append(d.command().Env, "PATH="+workspace+"/bin:"+os.Getenv("PATH"))
+	bash.Env = append(d.command().Env, "PATH="+workspace+"/bin:"+installed+":"+os.Getenv("PATH"), "AWS_PAGER=", "AWS_DEFAULT_OUTPUT=json")
 	if out, err := bash.CombinedOutput(); err != nil {
 		t.Errorf("what it prints does not work: %v\n%s\n%s", err, script, out)
-	} else if !strings.Contains(string(out), `"accepted":1`) || !strings.Contains(string(out), "CreateToken") {
+	} else if !strings.Contains(string(out), `"accepted":1`) || !strings.Contains(string(out), "CreateToken") ||
+		missing == nil && (!strings.Contains(string(out), `"Arn": "arn:aws:iam::000000000000:root"`) || !strings.Contains(string(out), `"Username": "root"`)) {
 		t.Errorf("what it prints shows nothing:\n%s\n%s", script, out)
 	}
 
@@ -246,7 +256,7 @@ func TestServeStory(t *testing.T) {
 
 	// A second server and commands that would change the folder are told what to do.
 	d.spoor("serve", "--listen", "127.0.0.1:0", "--aws-listen", "127.0.0.1:0").exits(4).complains("data (default)", "another server uses this folder", "--data")
-	d.spoor("iam", "user", "create", "ann", "--role", "analyst").exits(usage).complains("stop the service, or use its HTTP API")
+	d.spoor("iam", "user", "create", "ann", "--role", "analyst").exits(usage).complains("the service runs: ask it with --server")
 	d.spoor("iam", "user", "list").exits(clean).says("root")
 
 	s.end(syscall.SIGTERM, clean)
