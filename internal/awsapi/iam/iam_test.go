@@ -830,19 +830,14 @@ func TestCLI(t *testing.T) {
 	}{
 		{[]string{"create-user", "--user-name", "ann"}, `"Arn": "arn:aws:iam::111122223333:user/ann"`},
 		{[]string{"create-access-key", "--user-name", "ann"}, `"AccessKeyId": "AKIA`},
-		{[]string{"attach-user-policy", "--user-name", "ann", "--policy-arn", analyst}, ""},
 		{[]string{"create-role", "--role-name", "Deploy", "--assume-role-policy-document", trust}, `"AWS": "arn:aws:iam::111122223333:root"`}, // the CLI takes the escapes away
-		{[]string{"get-role", "--role-name", "Deploy", "--query", "Role.AssumeRolePolicyDocument.Statement[0].Effect"}, `"Allow"`},
 		{[]string{"list-users", "--page-size", "1", "--query", "Users[].UserName"}, `"boss"`},
 		{[]string{"get-policy-version", "--policy-arn", analyst, "--version-id", "v1"}, `"cloudtrail:LookupEvents"`},
 		{[]string{"delete-user", "--user-name", "ann"}, "An error occurred (DeleteConflict) when calling the DeleteUser operation: Cannot delete entity, must delete access keys first."},
 	} {
 		out, err := run(append([]string{"iam"}, x.args...)...)
-		if !strings.Contains(out, x.want) || x.want == "" && out != "" || (err != nil) != strings.Contains(x.want, "error") {
+		if !strings.Contains(out, x.want) || (err != nil) != strings.Contains(x.want, "error") {
 			t.Errorf("%q: %v %s", x.args, err, out)
 		}
-	}
-	if out, err := run("iam", "get-account-summary", "--query", "SummaryMap.Users"); err != nil || strings.TrimSpace(out) != "2" {
-		t.Errorf("%v %s", err, out)
 	}
 }

@@ -93,8 +93,8 @@ func Coverage() string {
 <!-- Written from the models and the registered operations by: go test ./test/docs -update -->
 
 Every operation of every model that Spoor knows. One that is not served answers as an operation that AWS does not have;
-the call is recorded all the same. The model of IAM is Spoor's own, and has what is served alone. [aws-api.md](aws-api.md)
-says how the endpoint is spoken to.
+the call is recorded all the same. The model of IAM is Spoor's own, and has what is served alone.
+[aws-api.md](aws-api.md) says how the endpoint is spoken to.
 
 | service | version | protocols | operations | served |
 |---|---|---|---|---|
