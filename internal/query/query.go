@@ -69,6 +69,8 @@ type Engine struct {
 	timeout atomic.Int64 // nanoseconds
 	maxRows atomic.Int64
 
+	planner *duckdb.LakePlanner
+
 	mu    sync.Mutex // guards what follows
 	known map[string]segment.Known
 	duck  *engine
@@ -98,8 +100,11 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 	opts.Dir = dir
 	e := &Engine{opts: opts, slots: make(chan struct{}, opts.Concurrent), known: map[string]segment.Known{}}
 	e.Configure(opts.Timeout, opts.MaxRows)
-	if e.duck, err = e.open(ctx); err != nil {
+	if e.planner, err = duckdb.OpenLakePlanner(ctx, opts.TempDir); err != nil {
 		return nil, err
+	}
+	if e.duck, err = e.open(ctx); err != nil {
+		return nil, errors.Join(err, e.planner.Close())
 	}
 	return e, nil
 }
@@ -107,7 +112,7 @@ func Open(ctx context.Context, opts Options) (*Engine, error) {
 func (e *Engine) open(ctx context.Context) (*engine, error) {
 	d, err := duckdb.Open(ctx, duckdb.Options{
 		Dirs: []string{filepath.Join(e.opts.Dir, "data"), filepath.Join(e.opts.Dir, "hot")}, TableName: e.opts.TableName,
-		Threads: e.opts.Threads, Memory: e.opts.Memory, TempDir: e.opts.TempDir, TempBytes: e.opts.TempBytes,
+		Threads: e.opts.Threads, Memory: e.opts.Memory, TempDir: e.opts.TempDir, TempBytes: e.opts.TempBytes, LakePlanner: e.planner,
 	})
 	if err != nil {
 		return nil, err
@@ -169,7 +174,7 @@ func (e *Engine) Configure(timeout time.Duration, maxRows int64) {
 }
 
 // Close ends the engine. No question may be running.
-func (e *Engine) Close() error { return e.duck.Close() }
+func (e *Engine) Close() error { return errors.Join(e.duck.Close(), e.planner.Close()) }
 
 // Stats are figures of an [Engine].
 type Stats struct {

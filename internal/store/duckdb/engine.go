@@ -61,6 +61,9 @@ type Options struct {
 	TempBytes int64
 	// Timeout ends a query, 0 for no limit.
 	Timeout time.Duration
+	// LakePlanner finds the time ranges of queries of the Lake dialect; one is opened at the first of them when it is nil. It
+	// must stay while the engine is open.
+	LakePlanner *LakePlanner
 
 	unfocused bool   // nothing is left out by focus.go
 	writable  string // a file that this engine, which answers no user's statement, may write
@@ -80,6 +83,9 @@ type Engine struct {
 	temp    string
 	damaged []Damage
 	tables  []table
+
+	planning sync.Mutex // guards planner
+	planner  *LakePlanner
 
 	defining sync.Mutex      // guards defined
 	defined  map[string]bool // views that are there, by key
@@ -192,17 +198,35 @@ func (e *Engine) Close() error {
 	if e.db != nil {
 		err = e.db.Close()
 	}
+	if e.planner != nil {
+		err = errors.Join(err, e.planner.Close())
+	}
 	e.account.close()
 	return errors.Join(err, os.RemoveAll(e.temp))
 }
 
+// lakePlanner gives the planner of queries of the Lake dialect.
+func (e *Engine) lakePlanner(ctx context.Context) (_ *LakePlanner, err error) {
+	if e.opts.LakePlanner != nil {
+		return e.opts.LakePlanner, nil
+	}
+	e.planning.Lock()
+	defer e.planning.Unlock()
+	if e.planner == nil {
+		e.planner, err = OpenLakePlanner(ctx, e.opts.TempDir)
+	}
+	return e.planner, err
+}
+
 func (e *Engine) limitsSQL() string {
 	return fmt.Sprintf(`SET threads=%d; SET memory_limit='%dB'; SET temp_directory=%s; SET max_temp_directory_size='%dB';
-SET TimeZone='UTC'; SET Calendar='gregorian'; SET integer_division=true; SET default_null_order='nulls_last'; SET lambda_syntax='ENABLE_SINGLE_ARROW';
-SET preserve_insertion_order=true; SET enable_progress_bar=false; SET parquet_metadata_cache=true;
-SET autoinstall_known_extensions=false; SET autoload_known_extensions=false; SET allow_community_extensions=false;`,
-		e.opts.Threads, e.opts.Memory, quoteText(e.temp), e.opts.TempBytes) + cacheSQL(len(e.opts.Dirs) > 0)
+SET preserve_insertion_order=true; SET parquet_metadata_cache=true;`,
+		e.opts.Threads, e.opts.Memory, quoteText(e.temp), e.opts.TempBytes) + dialectSQL + cacheSQL(len(e.opts.Dirs) > 0)
 }
+
+// dialectSQL makes the engine understand queries as it should, and nothing more.
+const dialectSQL = `SET TimeZone='UTC'; SET Calendar='gregorian'; SET integer_division=true; SET default_null_order='nulls_last'; SET lambda_syntax='ENABLE_SINGLE_ARROW';
+SET enable_progress_bar=false; SET autoinstall_known_extensions=false; SET autoload_known_extensions=false; SET allow_community_extensions=false;`
 
 // cacheSQL lets the engine keep what it has read of files, or not: beside files that come and go, their bytes are better kept
 // by the system alone, whose memory is there for others too.
@@ -303,7 +327,7 @@ func (e *Engine) fixedEmpty() bool { return len(e.opts.Files) == 0 && len(e.opts
 
 // noneSQL writes the file that is asked where a scope has no files: the engine must have one.
 func (e *Engine) noneSQL() string {
-	if e.fixedEmpty() {
+	if len(e.opts.Dirs) == 0 {
 		return ""
 	}
 	e.none = filepath.Join(e.temp, "none.parquet")

@@ -342,19 +342,9 @@ func (e *Engine) lakeBind(ctx context.Context, conn *sql.Conn, p *plan, tables [
 	if len(used) == 0 {
 		return nil // it asks nothing
 	}
-	if _, err := e.setFocus(ctx, conn, Scope{}, focus{}); err != nil {
+	of, err := e.lakeSpans(ctx, p, used)
+	if err != nil {
 		return err
-	}
-	if err := e.define(ctx, conn, []string{segmentsTable().key()}, nil); err != nil {
-		return err
-	}
-	of := []span{always}
-	query, _ := p.lake.withStores(p.sql, used, always)
-	if !e.fixedEmpty() && len(scope.Files) > 0 {
-		var err error
-		if of, err = spans(ctx, conn, query); err != nil {
-			return err
-		}
 	}
 	whole := of[0]
 	for _, s := range of[1:] {
@@ -365,9 +355,36 @@ func (e *Engine) lakeBind(ctx context.Context, conn *sql.Conn, p *plan, tables [
 		facts, known := scope.Facts[file]
 		return known && !facts.may(of)
 	})
-	var err error
-	p.files, err = e.setFocus(ctx, conn, scope, f)
-	return err
+	if p.files, err = e.setFocus(ctx, conn, scope, f); err != nil {
+		return err
+	}
+	return e.define(ctx, conn, []string{segmentsTable().key()}, scope.Files)
+}
+
+// lakeSpans gives the time ranges that a query needs of the stores that it names. What says nothing of eventTime is not
+// planned for them: that of every column takes as long as to answer it.
+func (e *Engine) lakeSpans(ctx context.Context, p *plan, used []DataStore) ([]span, error) {
+	planner, err := e.lakePlanner(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var query string
+	query, p.prefix = p.lake.withStores(p.sql, used, always)
+	if slices.ContainsFunc(p.lake.toks, func(t token) bool { return t.low == "eventtime" }) {
+		return planner.spans(ctx, query)
+	}
+	var out []span
+	for _, d := range used {
+		if !strings.Contains(strings.ToLower(d.Where), "eventtime") {
+			return []span{always}, nil
+		}
+		of, err := planner.spans(ctx, "WITH "+d.cteSQL(always)+" SELECT eventID FROM "+quoteName(d.ID))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, of...)
+	}
+	return out, nil
 }
 
 // lakePlace says where in the query what a refusal names is.

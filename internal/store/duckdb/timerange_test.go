@@ -72,6 +72,11 @@ func TestTimeRange(t *testing.T) {
 		{"SELECT count(*) FROM EDS a JOIN EAST b ON a.eventID = b.eventID WHERE a.eventTime > '2026-01-08 00:00:00' AND b.eventTime > '2026-01-08 00:00:00'", "8 9 10", "1"},
 		{"SELECT count(*) FROM EDS a LEFT JOIN EAST b ON a.eventID = b.eventID AND b.eventTime > '2026-01-08 00:00:00' WHERE a.eventTime > '2026-01-09 00:00:00'", "8 9 10", "1"},
 		{"SELECT count(*) FROM EDS a LEFT JOIN EAST b ON a.eventID = b.eventID WHERE b.eventTime > '2026-01-08 00:00:00' OR b.eventTime IS NULL", "5 6 7 8 9 10", "4"},
+		{"SELECT eventName FROM EDS WHERE eventTime > '2026-01-08 00:00:00' AND eventName IS NOT NULL ORDER BY eventTime DESC LIMIT 5", "8 9 10", "RunInstances"},
+		{"SELECT eventName FROM EDS WHERE eventTime > '2026-01-07 13:00:00' AND eventName IS NOT NULL LIMIT 1", "8 9 10", "RunInstances"},
+		{"SELECT r FROM (SELECT row_number() OVER (PARTITION BY eventName ORDER BY eventTime) AS r FROM EDS WHERE eventTime < '2026-01-05 10:00:00') WHERE r <= 3", "5", "1"},
+		{"SELECT count(DISTINCT eventName) FROM EDS WHERE eventTime BETWEEN '2026-01-05 00:00:00' AND '2026-01-05 23:59:59' AND eventName IN (SELECT eventName FROM EAST WHERE eventTime > '2026-01-10 00:00:00')", "5 10", "0"},
+		{"WITH a AS (SELECT * FROM EDS), b AS (SELECT eventID FROM a WHERE eventTime < '2026-01-06 00:00:00'), c AS (SELECT eventID FROM a WHERE eventTime >= '2026-01-09 00:00:00') SELECT (SELECT count(*) FROM b) + (SELECT count(*) FROM c)", "5 6 7 8 9 10", "3"},
 		// A condition above these does not go below.
 		{"SELECT n FROM (SELECT eventTime, row_number() OVER (ORDER BY eventTime) AS n FROM EDS) WHERE eventTime > '2026-01-09 00:00:00'", "5 6 7 8 9 10", "6"},
 		{"SELECT count(*) FROM (SELECT * FROM EDS ORDER BY eventTime LIMIT 3) WHERE eventTime > '2026-01-06 00:00:00'", "5 6 7 8 9 10", "1"},
