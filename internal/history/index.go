@@ -399,6 +399,8 @@ func (x *index) rowsOf(t uint64) (rowset, error) {
 	}
 	n, at := uint64(le.Uint32(b[i*termBytes+8:])), le.Uint32(b[i*termBytes+12:])
 	switch {
+	case n == 1 && uint64(at) >= x.rows:
+		return rowset{}, errIndex
 	case n == 1:
 		return rowset{list: []uint32{at}}, nil
 	case n > x.rows:
