@@ -36,6 +36,8 @@ func (q *SQL) options() (opts duckdb.QueryOptions, err error) {
 	switch {
 	case q.Query != "" && q.Ready != "":
 		return opts, fmt.Errorf("%w: either SQL or the name of a ready query, not both", ErrInvalid)
+	case q.Ready != "" && q.DataStores != nil:
+		return opts, fmt.Errorf("%w: ready queries are not in the Lake dialect", ErrInvalid)
 	case q.Ready != "":
 		r, ok := duckdb.FindReady(q.Ready)
 		if !ok {

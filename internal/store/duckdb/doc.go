@@ -9,6 +9,10 @@
 // Queries may be written in Trino's SQL, as published ones are, or in DuckDB's. [Translate] and the macros of macros.go
 // cover the difference; docs/sql.md lists every form with its verdict.
 //
+// Queries of the Lake dialect ([QueryOptions.DataStores]) meet none of these, but event data stores ([DataStore]), each under
+// its id; lake.go says what else is different, timerange.go how their conditions on eventTime reach the files, and
+// docs/lake-sql.md lists every form.
+//
 // # The sandbox
 //
 // Whoever may ask may not do anything else. A query is refused unless the parser says that it is one SELECT (or EXPLAIN,

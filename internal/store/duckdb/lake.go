@@ -342,9 +342,11 @@ func (e *Engine) lakeBind(ctx context.Context, conn *sql.Conn, p *plan, tables [
 	if len(used) == 0 {
 		return nil // it asks nothing
 	}
-	of, err := e.lakeSpans(ctx, p, used)
-	if err != nil {
-		return err
+	of, err := []span{always}, error(nil)
+	if len(scope.Files) > 0 {
+		if of, err = e.lakeSpans(ctx, p, used); err != nil {
+			return err
+		}
 	}
 	whole := of[0]
 	for _, s := range of[1:] {
