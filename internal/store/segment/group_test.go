@@ -35,11 +35,11 @@ func oddRecords() []string {
 // TestRecords: any row, in any order, gives the record that reading the file from its beginning gives.
 func TestRecords(t *testing.T) {
 	t.Parallel()
-	for _, opts := range []segment.Options{{}, {RowGroup: 700}, {Hot: true}, {Hot: true, RowGroup: 90}} {
+	for _, opts := range []segment.Options{{}, {RowGroup: 300}, {Hot: true}, {Hot: true, RowGroup: 90}} {
 		dir := t.TempDir()
 		opts.Dir = dir
 		w := segment.NewWriter(opts)
-		segmenttest.Events(t, 4000, func(e *event.Event) {
+		segmenttest.Events(t, 900, func(e *event.Event) {
 			if err := w.Add(e, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -152,7 +152,7 @@ func TestRecordsDamaged(t *testing.T) {
 	}
 	random := rand.New(rand.NewPCG(2, 2))
 	failed := 0
-	for range 300 {
+	for range 120 {
 		b := bytes.Clone(good)
 		b[random.IntN(len(b))] ^= 1 << random.IntN(8)
 		x.Reset(name, bytes.NewReader(b), &groups[0])
