@@ -35,7 +35,7 @@ const (
 	whoRate      = 3000 // calls/s
 	lakeMore     = 20 * time.Millisecond
 	awsClients   = 64
-	lookupRuns   = 100 // pages by each value
+	lookupRuns   = 200 // pages by each value
 	lakeRuns     = 15
 )
 
