@@ -31,6 +31,9 @@ import (
 // SPOOR_TOKEN set to its first token; at the end of the page it is stopped, and must end with 0. Its output is what it prints
 // when it has started.
 //
+// AWS's clients have files of their own, and reach that server where it is. Their commands are left out where they are not
+// installed.
+//
 // Lines behind a command are its whole output, standard error included, up to a line that holds only … for what is left
 // out. Without such lines the output is not looked at. A block of YAML that starts with the comment "# file NAME" is written
 // to NAME first.
@@ -132,7 +135,14 @@ func runPage(t *testing.T, steps []step) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var address string
+	clients := filepath.Join(root, "out", "awscli", "bin") // by make awscli
+	if _, err := os.Stat(filepath.Join(clients, "aws")); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("the AWS CLI is not installed: run make awscli")
+		}
+		clients = ""
+	}
+	var address, aws string
 	for _, s := range steps {
 		if s.file != nil {
 			path := filepath.Join(dir, filepath.FromSlash(s.file.name))
@@ -145,11 +155,18 @@ func runPage(t *testing.T, steps []step) {
 			continue
 		}
 		c := s.command
+		if clients == "" && usesAWS.MatchString(c.text) {
+			t.Logf("%s:%d: left out: the AWS CLI is not installed: make awscli installs it", c.page, c.line)
+			continue
+		}
 		begun := time.Now()
 		var out string
 		var err error
 		if c.text == "make run" || strings.HasPrefix(c.text, "spoor serve") && !strings.Contains(c.text, "--help") {
 			out, address, err = serve(t, dir, env, c)
+			if m := awsForm.FindStringSubmatch(out); m != nil {
+				aws = m[1]
+			}
 			if token := tokenForm.FindString(out); token != "" {
 				env = append(env, "SPOOR_TOKEN="+token)
 			}
@@ -158,7 +175,14 @@ func runPage(t *testing.T, steps []step) {
 			if address != "" {
 				text = strings.ReplaceAll(text, usual, address)
 			}
-			out, err = run(t.Context(), dir, env, text)
+			if aws != "" {
+				text = strings.ReplaceAll(text, usualAWS, aws)
+			}
+			with := env
+			if forAWS.MatchString(text) {
+				with = awsEnv(dir, clients, env)
+			}
+			out, err = run(t.Context(), dir, with, text)
 		}
 		t.Logf("%s:%d: %s  %s", c.page, c.line, time.Since(begun).Round(time.Millisecond), c.text)
 		if err != nil {
@@ -208,12 +232,38 @@ func same(a, b []string) bool {
 	return slices.EqualFunc(a, b, func(x, y string) bool { return stable(x) == stable(y) })
 }
 
-// usual is where a server answers by default.
-const usual = "127.0.0.1:8484"
+// awsEnv is an environment for AWS's clients, with files of their own and none of the keys of buckets.
+func awsEnv(dir, clients string, env []string) []string {
+	out := []string{"AWS_CONFIG_FILE=" + filepath.Join(dir, ".aws", "config"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(dir, ".aws", "credentials"),
+		"AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true", "AWS_RETRY_MODE=standard", "AWS_MAX_ATTEMPTS=8"}
+	for _, v := range env {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok && clients != "" {
+			v = "PATH=" + clients + string(filepath.ListSeparator) + path
+		}
+		if !strings.HasPrefix(v, "AWS_") {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// usual is where a server answers by default, usualAWS where it answers AWS's clients.
+const (
+	usual    = "127.0.0.1:8484"
+	usualAWS = "127.0.0.1:4599"
+)
+
+// forAWS are commands of AWS's clients that call the server, and those that write their files.
+var (
+	usesAWS = regexp.MustCompile(`(^| )aws (--profile|configure) `)
+	forAWS  = regexp.MustCompile(usesAWS.String() + `|--write-profile`)
+)
 
 var (
 	tokenForm   = regexp.MustCompile(`spoor_[a-z2-7]{16}_[a-z2-7]{52}`)
 	addressForm = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+	awsForm     = regexp.MustCompile(`AWS's own clients find it on http://(127\.0\.0\.1:\d+)`)
+	idForm      = regexp.MustCompile(`\b(AIDA|AKIA|ASIA|AROA)[A-Z2-7]{16}\b`)
 )
 
 // serve starts a server and returns what it prints when it has started, and its address. It is stopped when the page is done.
@@ -260,6 +310,7 @@ var (
 // stable takes out of a line what differs in every run.
 func stable(s string) string {
 	s = addressForm.ReplaceAllString(tokenForm.ReplaceAllString(strings.TrimRight(s, " "), "TOKEN"), "ADDRESS")
+	s = idForm.ReplaceAllString(s, "${1}ID")
 	return written.ReplaceAllString(elapsed.ReplaceAllString(s, "${1}TIME"), " in TIME.")
 }
 
