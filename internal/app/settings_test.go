@@ -135,7 +135,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"store.dir": {value: "elsewhere"}, "store.flush_rows": {value: "7777"}, "store.flush_interval": {value: "7s"}, "store.max_hot_rows": {value: "777777"},
 		"store.compact_interval": {value: "7m"}, "store.compact_after": {value: "7h"}, "store.compact_target": {value: "7MiB"}, "store.expire_interval": {value: "7m"}, "store.expire_grace": {value: "7m"},
 		"store.retention.management": {value: "7d"}, "store.retention.data": {value: "7d"}, "store.retention.network_activity": {value: "7d"}, "store.retention.insight": {value: "7d"},
-		"store.retention.aggregated": {value: "7d"}, "store.retention.max_size": {value: "7GiB"},
+		"store.retention.aggregated": {value: "7d"}, "store.retention.activity_audit_log": {value: "7d"}, "store.retention.max_size_activity_audit_log": {value: "7GiB"}, "store.retention.max_size": {value: "7GiB"},
 		"store.retention.max_size_management": {value: "7GiB"}, "store.retention.max_size_data": {value: "7GiB"}, "store.retention.max_size_network_activity": {value: "7GiB"}, "store.retention.max_size_insight": {value: "7GiB"}, "store.retention.max_size_aggregated": {value: "7GiB"},
 		"query.memory": {value: "777MiB"}, "query.temp": {value: "777MiB"}, "query.threads": {value: "7"}, "query.timeout": {value: "7s"}, "query.max_rows": {value: "7"}, "query.concurrent": {value: "7"},
 		"iam.policies": {value: policy}, "iam.token_lifetime": {value: "7d"}, "iam.failure_burst": {value: "7"}, "iam.failure_every": {value: "7s"},

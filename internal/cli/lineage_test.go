@@ -96,7 +96,7 @@ func TestLineageOfTheAttack(t *testing.T) {
 	if again, _ := run(t, ExitClean, "lineage", note, "--store", dir, "--json"); again != fromStore {
 		t.Errorf("after compaction: %s", again)
 	}
-	run(t, ExitClean, "store", "expire", dir, "--management", "1d", "--data", "1d", "--network-activity", "1d", "--insight", "1d", "--aggregated", "1d")
+	run(t, ExitClean, "store", "expire", dir, "--management", "1d", "--data", "1d", "--network-activity", "1d", "--insight", "1d", "--aggregated", "1d", "--activity-audit-log", "1d")
 	if after, _ := run(t, ExitClean, "query", "SELECT count(*) AS n FROM seen_actors", "--store", dir, "--format", "csv"); after != "n\n0\n" {
 		t.Errorf("after retention of everything: %s", after)
 	}

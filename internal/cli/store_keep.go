@@ -224,8 +224,11 @@ an age is kept for ever.
 
 // classFlag is the flag of a class of events.
 func classFlag(class string) string {
-	if class == "NetworkActivity" {
+	switch class {
+	case "NetworkActivity":
 		return "network-activity"
+	case "ActivityAuditLog":
+		return "activity-audit-log"
 	}
 	return strings.ToLower(class)
 }

@@ -64,7 +64,7 @@ func TestStoreCommands(t *testing.T) {
 	if out, _ := run(t, ExitClean, "store", "hold", dir); !strings.HasPrefix(out, "case since ") || strings.Contains(out, "\x1b") {
 		t.Errorf("%q", out)
 	}
-	if out, _ := run(t, ExitClean, "store", "expire", dir, "--management", "1d", "--data", "1d", "--network-activity", "1d", "--insight", "1d", "--aggregated", "1d"); !strings.Contains(out, "HELD by case") {
+	if out, _ := run(t, ExitClean, "store", "expire", dir, "--management", "1d", "--data", "1d", "--network-activity", "1d", "--insight", "1d", "--aggregated", "1d", "--activity-audit-log", "1d"); !strings.Contains(out, "HELD by case") {
 		t.Error(out)
 	}
 	run(t, ExitClean, "store", "hold", dir, "--release", "case")

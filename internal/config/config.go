@@ -114,17 +114,18 @@ type Retention struct {
 	NetworkActivity time.Duration
 	Insight         time.Duration
 	Aggregated      time.Duration
+	ActivityAudit   time.Duration // of outside events
 	MaxSize         int64
 
 	// How large the events of a class may be, 0 without a limit.
-	ManagementSize, DataSize, NetworkActivitySize, InsightSize, AggregatedSize int64
+	ManagementSize, DataSize, NetworkActivitySize, InsightSize, AggregatedSize, ActivityAuditSize int64
 }
 
 // Sizes are the sizes by class of event, without the classes that have no limit.
 func (r Retention) Sizes() map[string]int64 {
 	out := map[string]int64{}
 	for class, size := range map[string]int64{"Management": r.ManagementSize, "Data": r.DataSize, "NetworkActivity": r.NetworkActivitySize,
-		"Insight": r.InsightSize, "Aggregated": r.AggregatedSize} {
+		"Insight": r.InsightSize, "Aggregated": r.AggregatedSize, "ActivityAuditLog": r.ActivityAuditSize} {
 		if size > 0 {
 			out[class] = size
 		}
@@ -136,7 +137,7 @@ func (r Retention) Sizes() map[string]int64 {
 func (r Retention) Ages() map[string]time.Duration {
 	out := map[string]time.Duration{}
 	for class, age := range map[string]time.Duration{"Management": r.Management, "Data": r.Data, "NetworkActivity": r.NetworkActivity,
-		"Insight": r.Insight, "Aggregated": r.Aggregated} {
+		"Insight": r.Insight, "Aggregated": r.Aggregated, "ActivityAuditLog": r.ActivityAudit} {
 		if age > 0 {
 			out[class] = age
 		}

@@ -24,7 +24,7 @@ type Event struct {
 	Name         string          `json:"eventName"`
 	Account      string          `json:"account" doc:"that the event belongs to"`
 	Region       string          `json:"region"`
-	Category     string          `json:"category" doc:"Management, Data, NetworkActivity, Insight or Aggregated"`
+	Category     string          `json:"category" doc:"Management, Data, NetworkActivity, Insight, Aggregated or ActivityAuditLog"`
 	Actor        event.Actor     `json:"actor"`
 	Target       string          `json:"target,omitempty" doc:"what the call was about, as far as the record tells"`
 	Address      string          `json:"sourceIPAddress,omitempty"`

@@ -27,7 +27,7 @@ func (e *Event) isRecord() bool {
 func kindOf(e *Event, f Field) Kind { return Kind(e.spans[f].bits & 7) }
 
 // Category is what kind of record this is, from eventCategory or, before version 1.07, from the rest of the record:
-// Management, Data, NetworkActivity, Insight or Aggregated.
+// Management, Data, NetworkActivity, Insight, Aggregated or ActivityAuditLog.
 func (e *Event) Category() string {
 	if c := e.Text(EventCategory); c != "" {
 		return c

@@ -69,7 +69,7 @@ type Event struct {
 	Address      string // sourceIPAddress
 	UserAgent    string
 	AccessKey    string
-	Category     string // Management, Data, NetworkActivity, Insight or Aggregated
+	Category     string // Management, Data, NetworkActivity, Insight, Aggregated or ActivityAuditLog
 	ReadOnly     *bool  // nil when the record does not tell
 	ErrorCode    string
 	ErrorMessage string

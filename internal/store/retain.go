@@ -18,7 +18,7 @@ import (
 )
 
 // Classes of events, as [event.Event.Category] gives them.
-var classes = [...]string{"Management", "Data", "NetworkActivity", "Insight", "Aggregated"}
+var classes = [...]string{"Management", "Data", "NetworkActivity", "Insight", "Aggregated", "ActivityAuditLog"}
 
 // Classes are the classes of events that can have an age of their own.
 func Classes() []string { return slices.Clone(classes[:]) }
