@@ -77,6 +77,9 @@ func TestRolesApart(t *testing.T) {
 	keeping := one("store")
 	eventually(t, "the events of both are found", func() bool { return slices.Equal(api.found("eventName=GetObject*"), ids(0, 9)) })
 
+	if api.AWSURL() == "" || reading.AWSURL() != "" || keeping.AWSURL() != "" {
+		t.Errorf("AWS's clients are answered on %q, %q and %q; want the role api alone to", api.AWSURL(), reading.AWSURL(), keeping.AWSURL())
+	}
 	if got := fmt.Sprint(api.states(), reading.states(), keeping.states()); got != "map[drop:elsewhere push:running] map[drop:running] map[drop:elsewhere]" {
 		t.Errorf("sources of the three: %s", got)
 	}
