@@ -387,7 +387,6 @@ func TestAWSHistory(t *testing.T) {
 	}
 	s.cli(ana, "cloudtrail", "lookup-events", "--lookup-attributes", "AttributeKey=EventName,AttributeValue=a", "AttributeKey=EventId,AttributeValue=b").fails("InvalidLookupAttributesException")
 	s.cli(ana, "cloudtrail", "lookup-events", "--start-time", "2026-01-02", "--end-time", "2026-01-01").fails("InvalidTimeRangeException")
-	s.cli(ana, "cloudtrail", "lookup-events", "--starting-token", "bm90IGEgdG9rZW4=").exits(255)
 	s.cli(ana, "cloudtrail", "lookup-events", "--next-token", "no such").fails("InvalidNextTokenException")
 
 	// The look-ups are events too, with what they asked for.
