@@ -76,7 +76,15 @@ func (a *App) openHistory(context.Context) error {
 		return a.blame("data", err)
 	}
 	a.history = h
-	a.started("history", func(context.Context) error { return h.Close() })
+	if a.store != nil {
+		a.store.BeforeCommit(h.Prepare)
+	}
+	a.started("history", func(context.Context) error {
+		if a.store != nil {
+			a.store.BeforeCommit(nil)
+		}
+		return h.Close()
+	})
 	a.background("history's indexes", h.Run)
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"spoor/internal/durable"
 	"spoor/internal/store"
+	"spoor/internal/store/table"
 )
 
 // Key names an attribute of events.
@@ -194,8 +195,7 @@ func (h *History) catchUp(ctx context.Context) (more bool, _ error) {
 	end := time.Now().Add(2 * runEvery) // files come meanwhile
 	var errs []error
 	for _, f := range slices.Backward(plan.Files) {
-		old := !h.opts.Extended && !f.MaxTime.IsZero() && now.Sub(f.MaxTime) > Reach
-		if old || h.indexes.has(f) || f.Day.IsZero() && !h.limit.lately(now) {
+		if h.tooOld(f, now) || h.indexes.has(f) || f.Day.IsZero() && !h.limit.lately(now) {
 			continue
 		}
 		if more = time.Now().After(end); more || ctx.Err() != nil {
@@ -206,6 +206,19 @@ func (h *History) catchUp(ctx context.Context) (more bool, _ error) {
 		}
 	}
 	return more, errors.Join(append(errs, h.indexes.sweep(plan))...)
+}
+
+// Prepare makes the indexes of data files that are about to be part of the store, so that lookups need not wait for them:
+// see [store.Store.BeforeCommit]. What fails is made by Run or a lookup.
+func (h *History) Prepare(ctx context.Context, files []table.File) {
+	now := h.opts.Now()
+	wanted := slices.DeleteFunc(slices.Clone(files), func(f table.File) bool { return h.tooOld(f, now) })
+	_ = h.indexes.allReady(ctx, wanted) // whoever commits sees that the context has ended
+}
+
+// tooOld reports whether no lookup asks for the events of a file.
+func (h *History) tooOld(f table.File, now time.Time) bool {
+	return !h.opts.Extended && !f.MaxTime.IsZero() && now.Sub(f.MaxTime) > Reach
 }
 
 // Close ends the history. No lookup and no Run may be under way.

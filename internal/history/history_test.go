@@ -23,6 +23,7 @@ import (
 	"spoor/internal/source/open"
 	"spoor/internal/source/sourcetest"
 	"spoor/internal/store"
+	"spoor/internal/store/table"
 )
 
 // now is when the history is asked.
@@ -592,4 +593,53 @@ func TestRealLogs(t *testing.T) {
 		}
 		same(t, a, pages(t, h, Query{Attributes: []Attribute{a}}, nil), want)
 	}
+}
+
+// TestPrepare shows that indexes are there before the files that are flushed and merged are part of the store.
+func TestPrepare(t *testing.T) {
+	t.Parallel()
+	x := newFixture(t)
+	h := x.history(Options{})
+	told := 0
+	x.store.BeforeCommit(func(ctx context.Context, files []table.File) {
+		h.Prepare(ctx, files)
+		told += len(files)
+	})
+	ready := func(when string) {
+		t.Helper()
+		plan, err := x.store.Plan(t.Context(), store.Filter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer plan.Release()
+		if len(plan.Files) != 1 {
+			t.Fatalf("%s: %d files", when, len(plan.Files))
+		}
+		for _, f := range plan.Files {
+			if !h.indexes.has(f) {
+				t.Errorf("%s: no index of %s", when, f.Name)
+			}
+		}
+	}
+	x.put(simple("a", now.Add(-time.Hour)))
+	x.flush()
+	ready("flushed")
+	x.put(simple("b", now.Add(-time.Hour)))
+	x.flush()
+	x.compact()
+	ready("merged")
+	if told != 3 {
+		t.Errorf("told of %d files", told)
+	}
+	x.store.BeforeCommit(nil)
+	x.put(simple("c", now.Add(-48*time.Hour)))
+	x.flush()
+	if told != 3 {
+		t.Error("told after the end")
+	}
+}
+
+// simple is a management event of the account and Region of tests.
+func simple(id string, at time.Time) string {
+	return `{"eventVersion":"1.11","eventID":"` + id + `","eventTime":"` + at.UTC().Format(time.RFC3339) + `","eventSource":"s3.amazonaws.com","eventName":"ListBuckets","awsRegion":"us-east-1","recipientAccountId":"111122223333","managementEvent":true}`
 }

@@ -52,6 +52,7 @@ type Store struct {
 	seen    map[*seen]bool       // that are told of each commit; guarded by mu
 
 	following atomic.Bool // a journal
+	before    atomic.Pointer[func(context.Context, []table.File)]
 
 	// laying is held shared while files of the state lie there that no commit names yet, and alone while files are removed
 	// that none names any more. It is taken before mu.
@@ -289,6 +290,10 @@ func (s *Store) append(ctx context.Context, files []segment.Segment, mutate func
 	return s.exchange(ctx, nil, files, mutate)
 }
 
+// BeforeCommit has f told of data files that are written and about to be part of the store, so that what is kept of each file
+// can be there before anybody reads it. The commit waits for f, which may be told of files that then are not committed. Nil ends it.
+func (s *Store) BeforeCommit(f func(ctx context.Context, files []table.File)) { s.before.Store(&f) }
+
 // exchange commits new data files in the place of old ones, with the change of the state that goes with it. It fails with
 // [table.ErrConflict] when one of the old ones is not in the table any more.
 func (s *Store) exchange(ctx context.Context, old []table.File, add []segment.Segment, mutate func(*state) error) (*state, error) {
@@ -298,6 +303,13 @@ func (s *Store) exchange(ctx context.Context, old []table.File, add []segment.Se
 	}
 	for i, f := range add {
 		addNames[i] = f.Path
+	}
+	if f := s.before.Load(); f != nil && *f != nil && len(add) > 0 {
+		files := make([]table.File, len(add))
+		for i, g := range add {
+			files[i] = s.file(g)
+		}
+		(*f)(ctx, files)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
