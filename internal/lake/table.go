@@ -44,17 +44,18 @@ func (l *Lake) ownEvents(account string) string {
 	if account == l.o.Account {
 		return ""
 	}
-	return "coalesce(account = " + duckdb.QuoteText(account) + ", false)"
+	return "account = " + duckdb.QuoteText(account)
 }
 
-// condition is what a store shows, in SQL over the columns of segments.
+// condition is what a store shows, in SQL over the columns of segments. Its parts stand side by side, so that the engine leaves
+// out what it can by each of them; where one is NULL the event is not of the store.
 func (l *Lake) condition(s EventDataStore) (string, error) {
 	all := []string{"eventTime >= " + timeSQL(l.now().Add(-time.Duration(s.Retention)*24*time.Hour))}
 	if s.Audit() {
 		// Events come in by channels alone, and belong to the stores that were their destinations then, whatever their time.
 		all = append(all, "eventCategory = "+duckdb.QuoteText(selector.ActivityAuditLog), "account = "+duckdb.QuoteText(s.Account),
 			"starts_with(sourceObject, "+duckdb.QuoteText(objectPrefix)+")", "contains(sourceObject, "+duckdb.QuoteText(s.ID)+")")
-		return "coalesce(" + strings.Join(all, " AND ") + ", false)", nil
+		return strings.Join(all, " AND "), nil
 	}
 	accounts := []string{duckdb.QuoteText(s.Account)}
 	if s.Organization {
@@ -62,7 +63,11 @@ func (l *Lake) condition(s EventDataStore) (string, error) {
 			accounts = append(accounts, duckdb.QuoteText(a))
 		}
 	}
-	all = append(all, "account IN ("+strings.Join(accounts, ", ")+")")
+	if len(accounts) == 1 {
+		all = append(all, "account = "+accounts[0])
+	} else {
+		all = append(all, "account IN ("+strings.Join(accounts, ", ")+")")
+	}
 	if !s.MultiRegion {
 		all = append(all, "awsRegion = "+duckdb.QuoteText(s.Region))
 	}
@@ -74,15 +79,22 @@ func (l *Lake) condition(s EventDataStore) (string, error) {
 		}
 		spans = append(spans, span)
 	}
-	if spans == nil {
-		return "false", nil
-	}
 	set, err := selector.CompileAdvanced(selector.DataStore, s.Selectors)
 	if err != nil {
 		return "", err
 	}
-	all = append(all, "("+strings.Join(spans, " OR ")+")", set.SQL())
-	return "coalesce(" + strings.Join(all, " AND ") + ", false)", nil
+	switch len(spans) {
+	case 0:
+		return "false", nil
+	case 1:
+		all = append(all, spans[0])
+	default:
+		all = append(all, "("+strings.Join(spans, " OR ")+")")
+	}
+	if sql := set.SQL(); sql != "" {
+		all = append(all, "("+sql+")")
+	}
+	return strings.Join(all, " AND "), nil
 }
 
 func timeSQL(t time.Time) string {

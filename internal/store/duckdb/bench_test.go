@@ -73,6 +73,7 @@ func TestLakeCost(t *testing.T) {
 		{"nothing", `SELECT 1`},
 		{"one event id", `SELECT * FROM EDS WHERE eventID = ` + quoteText(n.EventID)},
 		{"one access key", `SELECT eventTime, eventName, sourceIPAddress FROM EDS WHERE userIdentity.accessKeyId = ` + quoteText(n.AccessKey) + ` ORDER BY eventTime DESC LIMIT 50`},
+		{"newest of a type", `SELECT * FROM EDS WHERE userIdentity.type = 'AssumedRole' ORDER BY eventTime DESC LIMIT 50`},
 		{"newest 50", `SELECT eventTime, eventName, sourceIPAddress, userIdentity.arn FROM EDS ORDER BY eventTime DESC LIMIT 50`},
 		{"by name and hour", `SELECT date_trunc('hour', eventTime), eventName, count(*) FROM EDS WHERE eventTime > '2020-01-01 00:00:00' GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20`},
 		{"refused calls", `SELECT userIdentity.arn, errorCode, count(*) FROM EDS WHERE errorCode LIKE '%Denied%' GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 20`},

@@ -14,8 +14,8 @@ type DataStore struct {
 	ID string
 	// Audit stores have the columns of events from outside of AWS (eventData, metadata, addendum …) in place of CloudTrail's.
 	Audit bool
-	// Where is a condition in SQL over the columns of package segment, "" for all. It is the program's own, its values quoted
-	// with [QuoteText].
+	// Where is a condition in SQL over the columns of package segment, "" for all. What it is NULL for is left out. It is the
+	// program's own, its values quoted with [QuoteText].
 	Where string
 }
 
@@ -111,8 +111,9 @@ func (d DataStore) columnsSQL() string {
 	return lakeColumnsSQL()
 }
 
-// cteSQL defines the store for a query; see [translation]. Events outside of span are not asked for.
-func (d DataStore) cteSQL(span span) string {
+// cteSQL defines the store for a query; see [translation]. Events outside of span are not asked for. With at, there is a
+// column of this name more: eventTime as it lies in the files.
+func (d DataStore) cteSQL(span span, at string) string {
 	conds := []string{"true"}
 	if d.Where != "" {
 		conds = append(conds, "("+d.Where+")")
@@ -123,7 +124,11 @@ func (d DataStore) cteSQL(span span) string {
 	if to, ok := literal(span.to); ok {
 		conds = append(conds, "eventTime <= "+to)
 	}
-	return fmt.Sprintf("%s AS NOT MATERIALIZED (SELECT %s FROM main.%s WHERE %s)", quoteName(d.ID), d.columnsSQL(), segmentsView, strings.Join(conds, " AND "))
+	columns := d.columnsSQL()
+	if at != "" {
+		columns += ", eventTime AS " + quoteName(at)
+	}
+	return fmt.Sprintf("%s AS NOT MATERIALIZED (SELECT %s FROM main.%s WHERE %s)", quoteName(d.ID), columns, segmentsView, strings.Join(conds, " AND "))
 }
 
 // mapSQL is JSON as a map of text: scalar members as text, others as JSON text.

@@ -29,7 +29,80 @@ import (
 type lakeForms struct {
 	before map[int]int // how many calls of spoor_at_zone open before a token
 	zones  map[int]int // AT, and the token behind it that is the zone
+
+	at      string         // name of a column more that stores have: see [translation.orderByTime]
+	instead map[int]string // tokens that are written as something else
 }
+
+// timeColumn is eventTime as it lies in the files. No query sees it.
+const timeColumn = "spoor: eventTime of the file"
+
+// orderByTime makes a query for the newest or oldest events of one store, SELECT … FROM store WHERE … ORDER BY eventTime …
+// LIMIT …, be ordered by the column of the files, of which the engine leaves out what is too old or too young. By an
+// expression of it, which eventTime is in the dialect, it would read all. False is told of queries that are not of this form
+// for certain; [translation.asWritten] takes it back.
+func (t *translation) orderByTime() bool {
+	end := len(t.toks)
+	instead := map[int]string{}
+	at := t.next(0, end)
+	if !t.is(at, end, "select") {
+		return false
+	}
+	clause, ordered, limited := "select", false, false
+	before := token{}
+	last := t.toks[at]
+	for i := t.next(at+1, end); i < end; i = t.next(i+1, end) {
+		tok := t.toks[i]
+		switch name := tok.low; {
+		case tok.mate > i:
+			i = tok.mate
+		case tok.kind == word && (name == "from" || name == "where" || name == "order" || name == "limit"):
+			if name == "from" {
+				if i = t.next(i+1, end); i >= end {
+					return false
+				}
+				if _, ok := storeID(t.toks[i]); !ok {
+					return false
+				}
+			}
+			if name == "order" {
+				by := t.next(i+1, end)
+				key := t.next(by+1, end)
+				if dot := t.next(key+1, end); t.is(dot, end, ".") {
+					key = t.next(dot+1, end)
+				}
+				if !t.is(by, end, "by") || key >= end || t.toks[key].low != "eventtime" {
+					return false
+				}
+				if after := t.next(key+1, end); !t.is(after, end, "asc") && !t.is(after, end, "desc") && !t.is(after, end, "nulls") && !t.is(after, end, ",") && !t.is(after, end, "limit") {
+					return false
+				}
+				instead[key], ordered = quoteName(timeColumn), true
+				i = key
+			}
+			limited = limited || name == "limit"
+			clause = name
+		case tok.kind == word && (name == "distinct" || name == "group" || name == "having" || name == "union" || name == "except" || name == "intersect" || name == "window" ||
+			name == "qualify" || name == "join" || name == "sample" || name == "tablesample" || name == "using"):
+			return false
+		case clause == "from" && tok.text == ",":
+			return false
+		case clause == "select" && name == "eventtime" && last.low != "select" && last.text != "," && last.text != ".":
+			return false // it may be the name of something else
+		case clause == "select" && tok.text == "*" && (last.low == "select" || last.text == "," || last.text == "." && before.kind != number):
+			instead[i] = "* EXCLUDE (" + quoteName(timeColumn) + ")"
+		}
+		before, last = last, t.toks[i]
+	}
+	if !ordered || !limited {
+		return false
+	}
+	t.lake.at, t.lake.instead = timeColumn, instead
+	return true
+}
+
+// asWritten takes [translation.orderByTime] back.
+func (t *translation) asWritten() { t.lake.at, t.lake.instead = "", nil }
 
 // lakeLex splits a query. Errors are refusals, and say where.
 func lakeLex(sql string) ([]token, error) {
@@ -290,7 +363,7 @@ func (t *translation) withStores(query string, stores []DataStore, s span) (_ st
 	}
 	var ctes []string
 	for _, d := range stores {
-		ctes = append(ctes, strings.ReplaceAll(d.cteSQL(s), "\n", " "))
+		ctes = append(ctes, strings.ReplaceAll(d.cteSQL(s, t.lake.at), "\n", " "))
 	}
 	list := strings.Join(ctes, ", ")
 	// A WITH of the query's own goes on behind.
@@ -352,6 +425,12 @@ func (e *Engine) lakeBind(ctx context.Context, conn *sql.Conn, p *plan, tables [
 	for _, s := range of[1:] {
 		whole = whole.or(s)
 	}
+	if p.lake.orderByTime() {
+		if p.sql, err = p.lake.all(); err != nil {
+			return err
+		}
+		defer p.lake.asWritten()
+	}
 	p.sql, p.prefix = p.lake.withStores(p.sql, used, whole)
 	scope.Files = slices.DeleteFunc(slices.Clone(scope.Files), func(file string) bool {
 		facts, known := scope.Facts[file]
@@ -380,7 +459,7 @@ func (e *Engine) lakeSpans(ctx context.Context, p *plan, used []DataStore) ([]sp
 		if !strings.Contains(strings.ToLower(d.Where), "eventtime") {
 			return []span{always}, nil
 		}
-		of, err := planner.spans(ctx, "WITH "+d.cteSQL(always)+" SELECT eventID FROM "+quoteName(d.ID))
+		of, err := planner.spans(ctx, "WITH "+d.cteSQL(always, "")+" SELECT eventID FROM "+quoteName(d.ID))
 		if err != nil {
 			return nil, err
 		}
@@ -468,7 +547,7 @@ func lakeError(err error, toks []token, prefix int) error {
 	if !ok {
 		return err
 	}
-	refused := &RefusedError{Reason: strings.TrimSpace(errorPlace.ReplaceAllString(reason, ""))}
+	refused := &RefusedError{Reason: strings.ReplaceAll(strings.TrimSpace(errorPlace.ReplaceAllString(reason, "")), timeColumn, "eventTime")}
 	m := errorPlace.FindStringSubmatch(reason)
 	if m == nil {
 		return refused

@@ -320,6 +320,11 @@ func (t *translation) emit(b *strings.Builder, i, end int) {
 	for i < end {
 		tok := t.toks[i]
 		if t.lake != nil {
+			if to, ok := t.lake.instead[i]; ok {
+				b.WriteString(to)
+				i++
+				continue
+			}
 			if after := t.lakeForm(b, i, end); after > 0 {
 				i = after
 				continue
