@@ -93,7 +93,7 @@ func (f *file) roomForKey(user string) error {
 		}
 	}
 	if n >= maxKeys {
-		return fmt.Errorf("access key for %s: %w: there are %d", user, ErrLimit, maxKeys)
+		return fmt.Errorf("access key for %s: %w: there are %d, the most that one can have; delete one that is not in use", user, ErrLimit, maxKeys)
 	}
 	if len(f.Credentials) >= maxCredentials {
 		return fmt.Errorf("access key for %s: %w: there are %d credentials", user, ErrLimit, maxCredentials)

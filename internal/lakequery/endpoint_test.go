@@ -357,7 +357,7 @@ func TestEndpoint(t *testing.T) {
 		_, err3 := o.CancelQuery(ctx, &cloudtrail.CancelQueryInput{QueryId: started.QueryId})
 		_, err4 := o.StartQuery(ctx, &cloudtrail.StartQueryInput{QueryStatement: &statement})
 		_, err5 := o.ListQueries(ctx, &cloudtrail.ListQueriesInput{EventDataStore: &id})
-		if got := []string{code(err1), code(err2), code(err3), code(err4), code(err5)}; !slices.Equal(got, []string{"QueryIdNotFoundException", "QueryIdNotFoundException", "QueryIdNotFoundException", "InvalidQueryStatementException", "EventDataStoreNotFoundException"}) {
+		if got := []string{code(err1), code(err2), code(err3), code(err4), code(err5)}; !slices.Equal(got, []string{"QueryIdNotFoundException", "QueryIdNotFoundException", "QueryIdNotFoundException", "EventDataStoreNotFoundException", "EventDataStoreNotFoundException"}) {
 			t.Errorf("%v", got)
 		}
 	}
@@ -409,7 +409,7 @@ func TestEndpointRefuses(t *testing.T) {
 		{start(cloudtrail.StartQueryInput{QueryStatement: &good, QueryParameters: []string{"x"}}), "InvalidParameterException", "QueryParameters belong to a QueryAlias"},
 		{start(cloudtrail.StartQueryInput{QueryStatement: &good, DeliveryS3Uri: aws.String("s3://bucket/prefix")}), "UnsupportedOperationException", "not delivered to buckets"},
 		{start(cloudtrail.StartQueryInput{QueryStatement: &good, EventDataStoreOwnerAccountId: aws.String(others)}), "OperationNotPermittedException", others},
-		{start(cloudtrail.StartQueryInput{QueryStatement: aws.String("SELECT 1 FROM " + missing)}), "InvalidQueryStatementException", "line 1:15: there is no event data store " + missing},
+		{start(cloudtrail.StartQueryInput{QueryStatement: aws.String("SELECT 1 FROM " + missing)}), "EventDataStoreNotFoundException", "line 1:15: there is no event data store " + missing},
 		{start(cloudtrail.StartQueryInput{QueryStatement: aws.String("DELETE FROM " + id)}), "InvalidQueryStatementException", "line 1:1: "},
 		{start(cloudtrail.StartQueryInput{QueryStatement: aws.String("SELECT eventName,\n  nothing FROM " + id)}), "InvalidQueryStatementException", "line 2:3: "},
 		{start(cloudtrail.StartQueryInput{QueryStatement: aws.String("SELECT 1 FROM events")}), "InvalidQueryStatementException", "line 1:15: "},

@@ -163,7 +163,12 @@ var (
 type StatementError struct {
 	Line, Column int // from 1 on, in characters; 0 when the place is not known
 	Reason       string
+
+	cause error // a store that is not there
 }
+
+// Unwrap gives the [lake.NotFoundError] of a statement that asks a store that is not there.
+func (e *StatementError) Unwrap() error { return e.cause }
 
 // Error implements error.
 func (e *StatementError) Error() string {

@@ -46,7 +46,7 @@ func (m *Manager) compile(ctx context.Context, s Spec) (c compiled, err error) {
 	tables, err := m.o.Tables.DataStores(ctx, s.Owner.Account, s.Owner.Region, c.stores)
 	var none *lake.NotFoundError
 	if errors.As(err, &none) {
-		e := &StatementError{Reason: fmt.Sprintf("there is no event data store %s", none.ID)}
+		e := &StatementError{Reason: fmt.Sprintf("there is no event data store %s", none.ID), cause: none}
 		e.Line, e.Column = find(s.Statement, `"`+none.ID+`"`)
 		return c, e
 	}

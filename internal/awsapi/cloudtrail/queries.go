@@ -117,6 +117,8 @@ func queryError(id string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &statement) && errors.Is(err, lake.ErrNotFound):
+		return awsapi.Errorf("EventDataStoreNotFoundException", "%s", statement)
 	case errors.As(err, &statement):
 		return awsapi.Errorf("InvalidQueryStatementException", "%s", statement)
 	case errors.As(err, &parameter):

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -299,4 +300,76 @@ func FuzzLake(f *testing.F) {
 			t.Errorf("an event that is in no store: %q, %v", got, err)
 		}
 	})
+}
+
+// TestLakeNewest asks for the newest and oldest events, by the column of the files where the query has that form, and by the
+// dialect's eventTime: an expression in parentheses is never of that form.
+func TestLakeNewest(t *testing.T) {
+	t.Parallel()
+	e := open(t, Options{Files: write(t, append(slices.Clone(lakeRecords), `{"eventID":"no-time","eventName":"Untimed","awsRegion":"us-east-1"}`))})
+	for _, c := range []struct {
+		sql  string // KEY is eventTime
+		form bool
+	}{
+		{`SELECT eventTime, eventName FROM EDS ORDER BY KEY DESC LIMIT 3`, true},
+		{`SELECT eventName FROM EDS ORDER BY KEY LIMIT 3`, true},
+		{`SELECT eventName FROM EDS ORDER BY KEY DESC NULLS FIRST LIMIT 2 OFFSET 1`, true},
+		{`SELECT * FROM "EDS" WHERE readOnly = false ORDER BY KEY ASC, eventName LIMIT 4;`, true},
+		{`SELECT e.eventID, e.*, upper(e.eventName) AS n FROM EDS AS e WHERE e.awsRegion = 'us-east-1' ORDER BY e.KEY DESC LIMIT 2`, true},
+		{`SELECT eventTime AS t, date(eventTime), 2 * 3 FROM EDS ORDER BY KEY DESC LIMIT 5`, true},
+		{`SELECT EVENTTIME FROM EDS WHERE eventTime > '2026-01-06 00:00:00' AND eventName IN (SELECT eventName FROM EDS) ORDER BY KEY LIMIT 100`, true},
+		{`SELECT eventName, row_number() OVER (ORDER BY eventTime) FROM EDS ORDER BY KEY DESC LIMIT 3`, true},
+
+		{`SELECT eventName FROM EDS ORDER BY KEY DESC`, false},
+		{`SELECT date(eventTime) AS eventTime, eventID FROM EDS ORDER BY KEY DESC, 2 LIMIT 3`, false},
+		{`SELECT eventName eventTime FROM EDS ORDER BY KEY, eventID LIMIT 3`, false},
+		{`SELECT DISTINCT eventTime FROM EDS ORDER BY KEY LIMIT 3`, false},
+		{`SELECT eventTime, count(*) FROM EDS GROUP BY eventTime ORDER BY KEY LIMIT 3`, false},
+		{`SELECT eventTime FROM EDS UNION SELECT eventTime FROM EAST ORDER BY KEY LIMIT 3`, false},
+		{`SELECT a.eventName FROM EDS a JOIN EAST b ON a.eventID = b.eventID ORDER BY a.KEY LIMIT 3`, false},
+		{`SELECT a.eventName FROM EDS a, EAST b WHERE a.eventID = b.eventID ORDER BY a.KEY LIMIT 3`, false},
+		{`SELECT eventName FROM (SELECT * FROM EDS) ORDER BY KEY LIMIT 3`, false},
+		{`SELECT eventName FROM EDS ORDER BY eventName, KEY LIMIT 3`, false},
+		{`SELECT eventName FROM EDS ORDER BY KEY + interval '1' day LIMIT 3`, false},
+		{`WITH x AS (SELECT * FROM EDS) SELECT eventName FROM x ORDER BY KEY LIMIT 3`, false},
+		{`SELECT eventTime FROM AUDIT ORDER BY KEY DESC LIMIT 1`, true},
+	} {
+		query := strings.NewReplacer("EDS", lake, "EAST", east, "AUDIT", outside).Replace(c.sql)
+		toks, err := lakeLex(strings.ReplaceAll(query, "KEY", "eventTime"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := lakeTranslation(toks, nil).orderByTime(); got != c.form {
+			t.Errorf("%s\nof the form: %v", c.sql, got)
+		}
+		got, err := askLake(t, e, nil, lakeStores(), strings.ReplaceAll(query, "KEY", "eventTime"))
+		if err != nil {
+			t.Errorf("%s\n%v", c.sql, err)
+			continue
+		}
+		want, err := askLake(t, e, nil, lakeStores(), regexp.MustCompile(`(\w\.)?KEY`).ReplaceAllString(query, "(${1}eventTime)"))
+		if err != nil {
+			t.Errorf("%s\n%v", c.sql, err)
+			continue
+		}
+		if len(got) == 0 || !slices.Equal(got, want) {
+			t.Errorf("%s\ngot  %q\nwant %q", c.sql, got, want)
+		}
+	}
+	_, err := askLake(t, e, nil, lakeStores(), "SELECT count(*) FROM "+lake+" ORDER BY eventTime LIMIT 1")
+	if err == nil || strings.Contains(err.Error(), "spoor") {
+		t.Errorf("got %v", err)
+	}
+	rows, err := e.Query(t.Context(), "SELECT * FROM "+lake+" ORDER BY eventTime LIMIT 1", QueryOptions{DataStores: lakeStores()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range rows.Columns {
+		if c.Name == timeColumn {
+			t.Errorf("there is a column %q", c.Name)
+		}
+	}
+	if err := rows.Close(); err != nil {
+		t.Error(err)
+	}
 }
