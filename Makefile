@@ -37,9 +37,13 @@ build:
 	@if [ -f "$$(cc -print-file-name=libstdc++.a)" ]; then ln -sf "$$(cc -print-file-name=libstdc++.a)" bin/lib/; fi
 	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
-## test: format, vet, staticcheck, and every test under the race detector
+# Tests that run the program as others do, or read what is written about it: the race detector sees nothing in them.
+OUTSIDE := test/arch test/bench test/docs test/faults test/interop test/rig test/soak test/story
+
+## test: format, vet, staticcheck, and every test, those of the packages themselves under the race detector
 test: lint chdb moto pyiceberg awscli awsjs
-	go test -race -timeout 30m ./...
+	go test -race -timeout 30m $$(go list ./... | grep -vE "^spoor/($$(echo $(OUTSIDE) | tr ' ' '|'))$$")
+	go test -timeout 30m $(addprefix ./,$(OUTSIDE))
 	go test -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
 
 ## lint: what must hold before tests are worth running

@@ -62,6 +62,9 @@ func (b *bench) aws(ctx context.Context) error {
 	if _, err := process(ctx, []int{0}, b.spoor, "store", "ingest", d.logs(), "--into", filepath.Join(dir, "store"), "--quiet", "--temp-dir", b.dir); err != nil {
 		return err
 	}
+	if _, err := process(ctx, []int{0}, b.spoor, "store", "compact", filepath.Join(dir, "store")); err != nil { // or the service does it meanwhile
+		return err
+	}
 	s, _, err := b.start(ctx, rig.Options{Data: dir, Args: []string{"--set", "account=" + awsAccount, "--set", "region=" + awsRegion, "--set", "aws.lookup_extended=true"}})
 	if err != nil {
 		return err
@@ -435,7 +438,7 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 	if id == "" {
 		return errors.New("there is no event data store spoor")
 	}
-	fmt.Fprintf(b.page, "\n### Lake\n\nFrom StartQuery until GetQueryResults has the rows, asked every 2 ms, beside the same SQL by `POST /api/v1/query`: medians of %d, in turns.\n", lakeRuns)
+	fmt.Fprintf(b.page, "\n### Lake\n\nFrom StartQuery until GetQueryResults has the rows, asked every 2 ms when nine tenths of the time have passed that it takes directly (each asking is a call that is recorded, and takes its time from the query), beside the same SQL by `POST /api/v1/query`: medians of %d, in turns.\n", lakeRuns)
 	fmt.Fprintf(b.page, "\n| SQL | rows | directly, ms | Lake, ms | more, ms |\n|---|--:|--:|--:|--:|\n")
 	worst := time.Duration(-1 << 62)
 	for _, q := range []string{
@@ -451,7 +454,8 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 			if err := s.SQL(ctx, fmt.Sprintf(q, "event_data_store"), func([]byte) error { of++; return nil }); err != nil {
 				return err
 			}
-			direct = append(direct, time.Since(began))
+			took := time.Since(began)
+			direct = append(direct, took)
 			began = time.Now()
 			var started struct {
 				QueryID string `json:"QueryId"`
@@ -459,6 +463,7 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 			if err := c.cloudTrail(ctx, "StartQuery", map[string]string{"QueryStatement": fmt.Sprintf(q, id)}, &started); err != nil {
 				return err
 			}
+			time.Sleep(took*9/10 - time.Since(began))
 			for {
 				var out struct {
 					QueryStatus, ErrorMessage string
