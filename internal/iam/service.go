@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"iter"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -207,26 +204,15 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 }
 
 // readState reads the state file; one that is missing is empty.
-func readState(path string) (*file, error) {
-	in, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return &file{Format: stateFormat, Version: stateVersion}, nil
+func readState(path string) (f *file, err error) {
+	found, err := document().Read(path, func(b []byte) (err error) {
+		f, err = decodeState(b)
+		return err
+	})
+	if err == nil && !found {
+		f = &file{Format: stateFormat, Version: stateVersion}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read access state: %w", err)
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxState+1))
-	if err = errors.Join(err, in.Close()); err != nil {
-		return nil, fmt.Errorf("read access state: %w", err)
-	}
-	if len(b) > maxState {
-		return nil, fmt.Errorf("read access state %s: %w: larger than %d bytes", path, ErrDamaged, maxState)
-	}
-	f, err := decodeState(b)
-	if err != nil {
-		return nil, fmt.Errorf("read access state %s: %w", path, err)
-	}
-	return f, nil
+	return f, err
 }
 
 // snapshot indexes a state. What was opened and parsed, and times of last use, are taken over from old.

@@ -1,16 +1,16 @@
 package iam
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
 	"time"
+
+	"spoor/internal/durable"
 )
 
 // Bounds of the state. What is beyond them is refused.
@@ -99,29 +99,16 @@ var (
 	trustedIDs  = regexp.MustCompile(`^(AIDA|AROA)[A-Z2-7]{16}$`)
 )
 
-// decodeState reads a state file. It is strict: what it does not know may be what keeps somebody out.
+// document is the form of the state file.
+func document() durable.Document {
+	return durable.Document{What: "access state", Format: stateFormat, Version: stateVersion, Most: maxState, Damaged: ErrDamaged, Newer: ErrNewer}
+}
+
+// decodeState reads a state file.
 func decodeState(b []byte) (*file, error) {
-	var head struct {
-		Format  string `json:"format"`
-		Version int    `json:"version"`
-	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if head.Format != stateFormat {
-		return nil, fmt.Errorf("%w: its format is %.40q, not %q", ErrDamaged, head.Format, stateFormat)
-	}
-	if head.Version > stateVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this one knows up to %d", ErrNewer, head.Version, stateVersion)
-	}
 	f := &file{}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(f); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: something follows its end", ErrDamaged)
+	if err := document().Decode(b, f); err != nil {
+		return nil, err
 	}
 	if err := f.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

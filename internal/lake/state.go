@@ -1,17 +1,13 @@
 package lake
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"slices"
 	"time"
 
+	"spoor/internal/durable"
 	"spoor/internal/selector"
 )
 
@@ -53,52 +49,25 @@ func (f *file) purge(now time.Time) {
 	f.Stores = slices.DeleteFunc(f.Stores, func(s EventDataStore) bool { return s.gone(now) })
 }
 
-// readState reads the state file; nil when there is none.
-func readState(path string) (*file, error) {
-	in, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the state of the lake: %w", err)
-	}
-	b, err := io.ReadAll(io.LimitReader(in, maxState+1))
-	if err = errors.Join(err, in.Close()); err != nil {
-		return nil, fmt.Errorf("read the state of the lake: %w", err)
-	}
-	if len(b) > maxState {
-		return nil, fmt.Errorf("read %s: %w: larger than %d bytes", path, ErrDamaged, maxState)
-	}
-	f, err := decodeState(b)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return f, nil
+// document is the form of the state file.
+func document() durable.Document {
+	return durable.Document{What: "the lake", Format: stateFormat, Version: stateVersion, Most: maxState, Damaged: ErrDamaged, Newer: ErrNewer}
 }
 
-// decodeState reads a state file. It is strict: what it does not know may be what keeps events from somebody.
+// readState reads the state file; nil when there is none.
+func readState(path string) (f *file, err error) {
+	_, err = document().Read(path, func(b []byte) (err error) {
+		f, err = decodeState(b)
+		return err
+	})
+	return f, err
+}
+
+// decodeState reads a state file.
 func decodeState(b []byte) (*file, error) {
-	var head struct {
-		Format  string `json:"format"`
-		Version int    `json:"version"`
-	}
-	if err := json.Unmarshal(b, &head); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if head.Format != stateFormat {
-		return nil, fmt.Errorf("%w: its format is %.40q, not %q", ErrDamaged, head.Format, stateFormat)
-	}
-	if head.Version > stateVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this one knows up to %d", ErrNewer, head.Version, stateVersion)
-	}
 	f := &file{}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(f); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: something follows its end", ErrDamaged)
+	if err := document().Decode(b, f); err != nil {
+		return nil, err
 	}
 	if f.Version < 1 || len(f.Key) != keyLen {
 		return nil, fmt.Errorf("%w: version %d, key of %d bytes", ErrDamaged, f.Version, len(f.Key))
