@@ -33,6 +33,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"spoor/internal/awsapi"
+	"spoor/internal/awsapi/awsapitest"
 	"spoor/internal/awsapi/model"
 	trailmodel "spoor/internal/awsapi/model/cloudtrail"
 	datamodel "spoor/internal/awsapi/model/cloudtraildata"
@@ -41,7 +42,6 @@ import (
 	stsmodel "spoor/internal/awsapi/model/sts"
 	"spoor/internal/awsapi/services"
 	stsservice "spoor/internal/awsapi/sts"
-	"spoor/internal/journal"
 	"spoor/internal/recorder"
 )
 
@@ -87,76 +87,20 @@ func (a *allow) Authorize(_ context.Context, x awsapi.Access) error {
 	return nil
 }
 
-// book is a journal.
-type book struct {
-	mu      sync.Mutex
-	records []string
-	err     error
-}
-
-func (b *book) Append(_ context.Context, records []journal.Record) (uint64, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.err != nil {
-		return 0, b.err
-	}
-	for _, r := range records {
-		b.records = append(b.records, string(r.Raw))
-	}
-	return uint64(len(b.records)), nil
-}
-
-func (b *book) last(t *testing.T) map[string]any {
-	t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.records) == 0 {
-		t.Fatal("nothing was recorded")
-	}
-	var m map[string]any
-	if err := json.Unmarshal([]byte(b.records[len(b.records)-1]), &m); err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
-
-func (b *book) count() int {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.records)
-}
-
 // rig is an endpoint under test.
 type rig struct {
 	url  string
-	book *book
+	book *awsapitest.Book
 	auth *allow
 	undo *[]string
-	log  *syncBuffer
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
+	log  *awsapitest.Buffer
 }
 
 var creationDate = "2026-01-10T09:00:00Z"
 
 func newRig(t testing.TB, change ...func(*awsapi.Options)) *rig {
 	t.Helper()
-	b, auth, log := &book{}, &allow{denied: map[string]bool{}}, &syncBuffer{}
+	b, auth, log := &awsapitest.Book{}, &allow{denied: map[string]bool{}}, &awsapitest.Buffer{}
 	rec, err := recorder.New(recorder.Options{Journal: b, Account: account, Region: region})
 	if err != nil {
 		t.Fatal(err)
@@ -313,14 +257,14 @@ func TestGetCallerIdentity(t *testing.T) {
 	if *out.Account != account || *out.Arn != ana.ARN || *out.UserId != ana.PrincipalID {
 		t.Errorf("got %s %s %s", *out.Account, *out.Arn, *out.UserId)
 	}
-	got := r.book.last(t)
+	got := r.book.Last(t)
 	for _, varies := range []string{"eventTime", "requestID", "eventID", "userAgent"} {
 		if got[varies] == nil || got[varies] == "" {
 			t.Errorf("the record has no %s", varies)
 		}
 		delete(got, varies)
 	}
-	equal(t, got, `{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","principalId":"AIDAEXAMPLEID","arn":"arn:aws:iam::111122223333:user/ana",
+	awsapitest.Equal(t, got, `{"eventVersion":"1.11","userIdentity":{"type":"IAMUser","principalId":"AIDAEXAMPLEID","arn":"arn:aws:iam::111122223333:user/ana",
 		"accountId":"111122223333","accessKeyId":"AKIAIOSFODNN7EXAMPLE","userName":"ana"},"eventSource":"sts.amazonaws.com","eventName":"GetCallerIdentity",
 		"awsRegion":"eu-west-1","sourceIPAddress":"127.0.0.1","requestParameters":null,"responseElements":null,"readOnly":true,"eventType":"AwsApiCall",
 		"apiVersion":"2011-06-15","managementEvent":true,"recipientAccountId":"111122223333","eventCategory":"Management"}`)
@@ -341,17 +285,17 @@ func TestGetCallerIdentity(t *testing.T) {
 		if status != 200 || !strings.Contains(body, "<Arn>arn:aws:sts::111122223333:assumed-role/Deploy/ci</Arn><UserId>AROAEXAMPLEID:ci</UserId>") {
 			t.Errorf("%d %s", status, body)
 		}
-		equal(t, r.book.last(t)["additionalEventData"], `{"AuthenticationMethod":"QueryString"}`)
-		ids[r.book.last(t)["requestID"]] = true
+		awsapitest.Equal(t, r.book.Last(t)["additionalEventData"], `{"AuthenticationMethod":"QueryString"}`)
+		ids[r.book.Last(t)["requestID"]] = true
 	}
 	if len(ids) != 2 {
 		t.Errorf("two uses of a URL are recorded as %v", ids)
 	}
-	equal(t, r.book.last(t)["userIdentity"], `{"type":"AssumedRole","principalId":"AROAEXAMPLEID:ci","arn":"arn:aws:sts::111122223333:assumed-role/Deploy/ci",
+	awsapitest.Equal(t, r.book.Last(t)["userIdentity"], `{"type":"AssumedRole","principalId":"AROAEXAMPLEID:ci","arn":"arn:aws:sts::111122223333:assumed-role/Deploy/ci",
 		"accountId":"111122223333","accessKeyId":"ASIAIOSFODNN7EXAMPLE","sessionContext":{"sessionIssuer":{"type":"Role","principalId":"AROAEXAMPLEID",
 		"arn":"arn:aws:iam::111122223333:role/Deploy","accountId":"111122223333","userName":"Deploy"},"attributes":{"creationDate":"2026-01-10T09:00:00Z","mfaAuthenticated":"false"}}}`)
-	if r.book.count() != 3 {
-		t.Errorf("%d calls were recorded", r.book.count())
+	if len(r.book.Records()) != 3 {
+		t.Errorf("%d calls were recorded", len(r.book.Records()))
 	}
 }
 
@@ -372,7 +316,7 @@ func TestPresignedExpires(t *testing.T) {
 	}{{0, 200, nil}, {14 * time.Minute, 200, nil}, {15*time.Minute + 2*time.Second, 403, "SignatureDoesNotMatch"}, {-6 * time.Minute, 403, "SignatureDoesNotMatch"}, {time.Minute, 200, nil}} {
 		now = began.Add(c.after)
 		status, body, _ := r.send(t, must(http.NewRequest(signed.Method, signed.URL, nil)))
-		last := r.book.last(t)
+		last := r.book.Last(t)
 		if status != c.status || last["errorCode"] != c.code {
 			t.Errorf("after %v: %d %s, recorded %v", c.after, status, body, last)
 		}
@@ -381,7 +325,7 @@ func TestPresignedExpires(t *testing.T) {
 			want = `{"AuthenticationMethod":"QueryString","claimedAccessKeyId":"AKIAIOSFODNN7EXAMPLE"}`
 		}
 		if c.after >= 0 { // alike refusals of a minute are counted together
-			equal(t, last["additionalEventData"], want)
+			awsapitest.Equal(t, last["additionalEventData"], want)
 		}
 	}
 }
@@ -479,19 +423,6 @@ func TestSlowBody(t *testing.T) {
 	}
 }
 
-func equal(t *testing.T, got any, want string) {
-	t.Helper()
-	var w any
-	if err := json.Unmarshal([]byte(want), &w); err != nil {
-		t.Fatal(err)
-	}
-	a, _ := json.Marshal(got)
-	b, _ := json.Marshal(w)
-	if string(a) != string(b) {
-		t.Errorf("got  %s\nwant %s", a, b)
-	}
-}
-
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -530,14 +461,14 @@ func TestClients(t *testing.T) {
 		if len(out.Events) != 1 || *out.Events[0].EventName != "EventName" || *out.Events[0].EventId != "StopLogging" || !out.Events[0].EventTime.Equal(at) || *out.NextToken != "é\"<" {
 			t.Errorf("%+v", out)
 		}
-		equal(t, r.book.last(t)["requestParameters"], `{"startTime":"Jan 10, 2026, 9:12:41 AM","nextToken":"é\"<","lookupAttributes":[{"attributeKey":"EventName","attributeValue":"StopLogging"}]}`)
+		awsapitest.Equal(t, r.book.Last(t)["requestParameters"], `{"startTime":"Jan 10, 2026, 9:12:41 AM","nextToken":"é\"<","lookupAttributes":[{"attributeKey":"EventName","attributeValue":"StopLogging"}]}`)
 
 		_, err = client.GetTrail(t.Context(), &cloudtrail.GetTrailInput{Name: aws.String("audit")})
 		var notFound *cloudtrailtypes.TrailNotFoundException
 		if !errors.As(err, &notFound) || notFound.ErrorMessage() != "Unknown trail: audit for the user: 111122223333" {
 			t.Errorf("got %v", err)
 		}
-		last := r.book.last(t)
+		last := r.book.Last(t)
 		if last["errorCode"] != "TrailNotFoundException" || last["errorMessage"] != "Unknown trail: audit for the user: 111122223333" {
 			t.Errorf("recorded %v", last)
 		}
@@ -545,15 +476,15 @@ func TestClients(t *testing.T) {
 		if code(err) != "UnknownOperationException" {
 			t.Errorf("got %v", err)
 		}
-		last = r.book.last(t)
+		last = r.book.Last(t)
 		if last["eventName"] != "ListDashboards" || last["errorCode"] != "UnknownOperationException" || last["userIdentity"].(map[string]any)["userName"] != "ana" {
 			t.Errorf("recorded %v", last)
 		}
 		if _, err = client.AddTags(t.Context(), &cloudtrail.AddTagsInput{ResourceId: aws.String("arn:aws:cloudtrail:eu-west-1:111122223333:trail/a"), TagsList: []cloudtrailtypes.Tag{{Key: aws.String("k")}}}); err != nil {
 			t.Fatal(err)
 		}
-		last = r.book.last(t)
-		equal(t, []any{last["requestParameters"], last["responseElements"], last["resources"], last["additionalEventData"], last["readOnly"]}, `[
+		last = r.book.Last(t)
+		awsapitest.Equal(t, []any{last["requestParameters"], last["responseElements"], last["resources"], last["additionalEventData"], last["readOnly"]}, `[
 			{"resourceId":"arn:aws:cloudtrail:eu-west-1:111122223333:trail/a","tagsList":[{"key":"k"}]},null,
 			[{"ARN":"arn:aws:cloudtrail:eu-west-1:111122223333:trail/a","accountId":"111122223333","type":"AWS::CloudTrail::Trail"}],{"tags":1},false]`)
 	})
@@ -568,15 +499,15 @@ func TestClients(t *testing.T) {
 		if *out.Credentials.SecretAccessKey != "the secret key" || *out.SourceIdentity != "someone" || !out.Credentials.Expiration.Equal(time.Date(2026, 1, 10, 15, 4, 5, 0, time.UTC)) {
 			t.Errorf("%+v", out)
 		}
-		last := r.book.last(t)
-		equal(t, []any{last["requestParameters"], last["responseElements"]}, `[
+		last := r.book.Last(t)
+		awsapitest.Equal(t, []any{last["requestParameters"], last["responseElements"]}, `[
 			{"roleArn":"arn:aws:iam::111122223333:role/Deploy","roleSessionName":"s1","sourceIdentity":"someone","tokenCode":"HIDDEN_DUE_TO_SECURITY_REASONS"},
 			{"credentials":{"accessKeyId":"ASIA1","expiration":"Jan 10, 2026, 3:04:05 PM","secretAccessKey":"HIDDEN_DUE_TO_SECURITY_REASONS","sessionToken":"HIDDEN_DUE_TO_SECURITY_REASONS"},"sourceIdentity":"someone"}]`)
 		_, err = sts.NewFromConfig(r.config()).AssumeRole(t.Context(), &sts.AssumeRoleInput{RoleArn: aws.String("arn:aws:iam::111122223333:role/TooMuch"), RoleSessionName: aws.String("s1")})
 		if code(err) != "PackedPolicyTooLarge" || !strings.Contains(err.Error(), "Packed <size>") {
 			t.Errorf("got %v", err)
 		}
-		if last := r.book.last(t); last["errorCode"] != "PackedPolicyTooLargeException" { // as CloudTrail writes it
+		if last := r.book.Last(t); last["errorCode"] != "PackedPolicyTooLargeException" { // as CloudTrail writes it
 			t.Errorf("recorded %v", last["errorCode"])
 		}
 
@@ -590,8 +521,8 @@ func TestClients(t *testing.T) {
 		if *published.MessageId != "secret & <message>/one/two" {
 			t.Errorf("got %s", *published.MessageId)
 		}
-		equal(t, r.book.last(t)["requestParameters"], `{"topicArn":"arn:aws:sns:eu-west-1:111122223333:t","message":"HIDDEN_DUE_TO_SECURITY_REASONS","messageAttributes":"HIDDEN_DUE_TO_SECURITY_REASONS"}`)
-		for _, text := range r.book.records {
+		awsapitest.Equal(t, r.book.Last(t)["requestParameters"], `{"topicArn":"arn:aws:sns:eu-west-1:111122223333:t","message":"HIDDEN_DUE_TO_SECURITY_REASONS","messageAttributes":"HIDDEN_DUE_TO_SECURITY_REASONS"}`)
+		for _, text := range r.book.Records() {
 			if strings.Contains(text, "the secret key") || strings.Contains(text, "the token") || strings.Contains(text, "<message>\"") || strings.Contains(text, secret) {
 				t.Errorf("a secret was recorded: %s", text)
 			}
@@ -613,7 +544,7 @@ func TestClients(t *testing.T) {
 		if _, err := client.PutMetricAlarm(t.Context(), alarm); err != nil {
 			t.Error(err)
 		}
-		equal(t, r.book.last(t)["requestParameters"], `{"alarmName":"a","comparisonOperator":"GreaterThanThreshold","evaluationPeriods":1,"threshold":1.25}`)
+		awsapitest.Equal(t, r.book.Last(t)["requestParameters"], `{"alarmName":"a","comparisonOperator":"GreaterThanThreshold","evaluationPeriods":1,"threshold":1.25}`)
 		alarm.AlarmName = aws.String("conflict")
 		_, err = client.PutMetricAlarm(t.Context(), alarm)
 		var full *cloudwatchtypes.LimitExceededFault
@@ -776,12 +707,12 @@ func TestRefusals(t *testing.T) {
 			})
 		}
 	}
-	for _, text := range r.book.records {
+	for _, text := range r.book.Records() {
 		if !strings.Contains(text, `"ANONYMOUS_PRINCIPAL"`) || !strings.Contains(text, `"errorCode"`) || strings.Contains(text, secret) || strings.Contains(text, `"requestParameters":{`) {
 			t.Errorf("recorded: %s", text)
 		}
 	}
-	if n := r.book.count(); n < 20 {
+	if n := len(r.book.Records()); n < 20 {
 		t.Errorf("%d refusals were recorded", n)
 	}
 	// And what is right is let in.
@@ -893,15 +824,15 @@ func TestBodies(t *testing.T) {
 				if p.name != c.protocol {
 					continue
 				}
-				before := r.book.count()
+				before := len(r.book.Records())
 				status, body, h := r.send(t, r.sign(t, p.request(r.url, c.op, c.body), c.body, p.service))
 				if status != c.status {
 					t.Errorf("%d, want %d: %s", status, c.status, body)
 				}
-				if r.book.count() != before+1 {
-					t.Fatalf("%d records of one call", r.book.count()-before)
+				if len(r.book.Records()) != before+1 {
+					t.Fatalf("%d records of one call", len(r.book.Records())-before)
 				}
-				last := r.book.last(t)
+				last := r.book.Last(t)
 				if c.code == "" {
 					return
 				}
@@ -939,7 +870,7 @@ func TestFailures(t *testing.T) {
 		if !strings.Contains(r.log.String(), inside) {
 			t.Errorf("%s: logged %s", name, r.log)
 		}
-		if last := r.book.last(t); last["errorCode"] != "InternalFailure" || strings.Contains(fmt.Sprint(last), inside) {
+		if last := r.book.Last(t); last["errorCode"] != "InternalFailure" || strings.Contains(fmt.Sprint(last), inside) {
 			t.Errorf("recorded %v", last)
 		}
 	}
@@ -949,7 +880,7 @@ func TestFailures(t *testing.T) {
 func TestUnrecorded(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.book.err = errors.New("the journal is full")
+	r.book.Fail(errors.New("the journal is full"))
 	body := `{"ResourceId":"arn:aws:x","TagsList":[]}`
 	status, text, h := r.send(t, r.sign(t, protocols[0].request(r.url, "AddTags", body), body, "cloudtrail"))
 	if status != 500 || jsonCode(t, text, h) != "InternalFailure" || strings.Contains(text, "journal") {
@@ -984,22 +915,22 @@ func TestUnsigned(t *testing.T) {
 			t.Errorf("%.60s: %s", body, text)
 		}
 	}
-	before := r.book.count()
+	before := len(r.book.Records())
 	for range 50 { // whoever knows no secret does not fill the journal
 		r.send(t, request("POST", r.url, "application/x-www-form-urlencoded", "Action=AssumeRoleWithWebIdentity&Version=2011-06-15"))
 	}
-	if n := r.book.count() - before; n != 1 {
+	if n := len(r.book.Records()) - before; n != 1 {
 		t.Errorf("%d records of refusals that are alike", n)
 	}
 	seen := false
-	for _, text := range r.book.records {
+	for _, text := range r.book.Records() {
 		if strings.Contains(text, "abcdefg") {
 			t.Errorf("recorded %s", text)
 		}
 		seen = seen || strings.Contains(text, `"webIdentityToken":"HIDDEN_DUE_TO_SECURITY_REASONS"`)
 	}
 	if !seen {
-		t.Errorf("recorded %v", r.book.records)
+		t.Errorf("recorded %v", r.book.Records())
 	}
 }
 
@@ -1087,8 +1018,8 @@ func TestCLI(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, got, `{"UserId":"AIDAEXAMPLEID","Account":"111122223333","Arn":"arn:aws:iam::111122223333:user/ana"}`)
-	if last := r.book.last(t); !strings.HasPrefix(last["userAgent"].(string), "aws-cli/") || last["eventName"] != "GetCallerIdentity" {
+	awsapitest.Equal(t, got, `{"UserId":"AIDAEXAMPLEID","Account":"111122223333","Arn":"arn:aws:iam::111122223333:user/ana"}`)
+	if last := r.book.Last(t); !strings.HasPrefix(last["userAgent"].(string), "aws-cli/") || last["eventName"] != "GetCallerIdentity" {
 		t.Errorf("recorded %v", last)
 	}
 	out, err = run("cloudtrail", "lookup-events", "--lookup-attributes", "AttributeKey=EventName,AttributeValue=StopLogging", "--start-time", "2026-01-10T00:00:00Z")
@@ -1099,7 +1030,7 @@ func TestCLI(t *testing.T) {
 	if out, err := run("cloudwatch", "put-metric-alarm", "--alarm-name", "a", "--comparison-operator", "GreaterThanThreshold", "--evaluation-periods", "1", "--threshold", "1.5"); err != nil || out != "" {
 		t.Errorf("%v: %s", err, out)
 	}
-	equal(t, r.book.last(t)["requestParameters"], `{"alarmName":"a","comparisonOperator":"GreaterThanThreshold","evaluationPeriods":1,"threshold":1.5}`)
+	awsapitest.Equal(t, r.book.Last(t)["requestParameters"], `{"alarmName":"a","comparisonOperator":"GreaterThanThreshold","evaluationPeriods":1,"threshold":1.5}`)
 	for want, args := range map[string][]string{
 		"An error occurred (UnknownOperationException) when calling the ListDashboards operation":                                         {"cloudtrail", "list-dashboards"},
 		"An error occurred (TrailNotFoundException) when calling the GetTrail operation: Unknown trail: audit for the user: 111122223333": {"cloudtrail", "get-trail", "--name", "audit"},
@@ -1114,7 +1045,7 @@ func TestCLI(t *testing.T) {
 // TestNew holds that mistakes of the code are found at start.
 func TestNew(t *testing.T) {
 	t.Parallel()
-	rec := must(recorder.New(recorder.Options{Journal: &book{}, Account: account, Region: region}))
+	rec := must(recorder.New(recorder.Options{Journal: &awsapitest.Book{}, Account: account, Region: region}))
 	fine := awsapi.Options{Credentials: keys{}, Authorizer: &allow{}, Recorder: rec, Account: account, Region: region}
 	if _, err := awsapi.New(fine); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ type Rig struct {
 	URL    string
 	Access *iam.Service
 	Book   *Book
-	log    *buffer
+	log    *Buffer
 }
 
 // Key is an access key with its secret.
@@ -47,7 +47,7 @@ type Key struct{ ID, Secret, Token string }
 // New starts an endpoint of the services that make makes of the principals. Whoever comes with a key of the rig is a real one.
 func New(t testing.TB, services func(*iam.Service, *slog.Logger) []*awsapi.Service, change ...func(*awsapi.Options)) *Rig {
 	t.Helper()
-	r := &Rig{Book: &Book{}, log: &buffer{}}
+	r := &Rig{Book: &Book{}, log: &Buffer{}}
 	log := slog.New(slog.NewTextHandler(r.log, nil))
 	var err error
 	if r.Access, err = iam.Open(t.Context(), t.TempDir(), iam.Options{Account: Account, Accounts: []string{Member}}); err != nil {
@@ -231,20 +231,21 @@ func (b *Book) Last(t testing.TB) map[string]any {
 	return m
 }
 
-type buffer struct {
+// Buffer is what was written to it, by any number of goroutines.
+type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
 }
 
 // Write implements io.Writer.
-func (b *buffer) Write(p []byte) (int, error) {
+func (b *Buffer) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.Write(p)
 }
 
 // String is what was written.
-func (b *buffer) String() string {
+func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
