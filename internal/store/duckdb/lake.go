@@ -451,7 +451,7 @@ func (e *Engine) lakeSpans(ctx context.Context, p *plan, used []DataStore) ([]sp
 	}
 	var query string
 	query, p.prefix = p.lake.withStores(p.sql, used, always)
-	if slices.ContainsFunc(p.lake.toks, func(t token) bool { return t.low == "eventtime" }) {
+	if p.lake.boundsTime() {
 		return planner.spans(ctx, query)
 	}
 	var out []span
@@ -466,6 +466,36 @@ func (e *Engine) lakeSpans(ctx context.Context, p *plan, used []DataStore) ([]sp
 		out = append(out, of...)
 	}
 	return out, nil
+}
+
+// boundsTime reports whether a query may have a condition on eventTime. It has none for certain where eventTime stands alone
+// in the list of a SELECT, or behind ORDER BY, outside of all parentheses: under no other name, which WHERE could use.
+func (t *translation) boundsTime() bool {
+	end := len(t.toks)
+	clause, last := "", token{}
+	for i := t.next(0, end); i < end; i = t.next(i+1, end) {
+		tok := t.toks[i]
+		switch {
+		case tok.low == "eventtime":
+			after := token{}
+			if j := t.next(i+1, end); j < end {
+				after = t.toks[j]
+			}
+			listed := clause == "select" && (last.low == "select" || last.text == ",") && (after.text == "," || after.low == "from")
+			if !listed && clause != "order" {
+				return true
+			}
+		case tok.mate > i:
+			if slices.ContainsFunc(t.toks[i:tok.mate], func(in token) bool { return in.low == "eventtime" }) {
+				return true
+			}
+			i = tok.mate
+		case tok.kind == word && (tok.low == "select" || tok.low == "order" || tok.low == "from" || tok.low == "limit" || endsTables(tok.low)):
+			clause = tok.low
+		}
+		last = t.toks[i]
+	}
+	return false
 }
 
 // lakePlace says where in the query what a refusal names is.

@@ -172,3 +172,35 @@ func TestSpans(t *testing.T) {
 		}
 	}
 }
+
+// TestBoundsTime: only where a query has no condition on eventTime for certain, nothing is planned for its time range.
+func TestBoundsTime(t *testing.T) {
+	t.Parallel()
+	for query, want := range map[string]bool{
+		"SELECT eventTime, eventName FROM $ WHERE eventName = 'x' ORDER BY eventTime DESC LIMIT 5":    false,
+		"SELECT eventName, eventTime FROM $ ORDER BY eventName, eventTime":                            false,
+		"SELECT count(*) FROM $ WHERE (eventName = 'x' OR errorCode IS NULL)":                         false,
+		"SELECT eventTime FROM $ UNION SELECT eventTime FROM $ ORDER BY 1":                            false,
+		"SELECT eventTime AS t FROM $ WHERE t > now()":                                                true,
+		"SELECT eventTime t FROM $ WHERE t > now()":                                                   true,
+		"SELECT max(eventTime) FROM $":                                                                true,
+		"SELECT eventName FROM $ WHERE eventTime > '2026-01-01 00:00:00'":                             true,
+		"SELECT eventName FROM $ WHERE (eventTime > '2026-01-01 00:00:00')":                           true,
+		"SELECT eventName FROM (SELECT * FROM $ WHERE eventTime > '2026-01-01 00:00:00')":             true,
+		"SELECT eventName FROM $ a JOIN $ b ON a.eventTime < b.eventTime":                             true,
+		"SELECT eventName FROM $ GROUP BY eventName HAVING max(eventTime) > '2026-01-01 00:00:00'":    true,
+		`SELECT eventName FROM $ WHERE "eventTime" > '2026-01-01 00:00:00'`:                           true,
+		"WITH e AS (SELECT eventTime FROM $) SELECT * FROM e":                                         true,
+		"SELECT eventTime, eventTime > now() FROM $":                                                  true,
+		"SELECT eventName FROM $ ORDER BY eventTime LIMIT 1 OFFSET 2":                                 false,
+		"SELECT eventTime FROM $ WHERE eventName = 'eventTime' AND eventSource = 'iam.amazonaws.com'": false,
+	} {
+		toks, err := lakeLex(strings.ReplaceAll(query, "$", "6ed74001-fd14-56f2-8b83-7a346f9b5871"))
+		if err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		if got := lakeTranslation(toks, nil).boundsTime(); got != want {
+			t.Errorf("%s: bounds time: %t, want %t", query, got, want)
+		}
+	}
+}
