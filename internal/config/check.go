@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -76,6 +78,7 @@ func (l *loader) check() {
 		wrong("http.listen", "%s can be reached from other machines, and tokens would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS", c.HTTP.Listen)
 	}
 	l.checkOrganization(wrong)
+	l.checkAWSServices(wrong)
 	if at := c.AWS.Listen; at == "" {
 		wrong("aws.listen", "it is empty; off is for no endpoint")
 	} else if at != Off {
@@ -112,26 +115,7 @@ func (l *loader) check() {
 	for _, s := range c.Sources {
 		prefix := "sources." + s.Name + "."
 		a := s.AWS
-		switch {
-		case (a.AccessKeyID != "") != (a.SecretKey != "" || a.SecretFile != ""):
-			key, other := "aws.access_key_id", "aws.secret_access_key"
-			if a.AccessKeyID == "" {
-				key, other = other, key
-				if a.SecretKey == "" {
-					key = "aws.secret_access_key_file"
-				}
-			}
-			wrong(prefix+key, "%s is missing: the two belong together", other)
-		case a.SecretKey != "" && a.SecretFile != "":
-			wrong(prefix+"aws.secret_access_key_file", "aws.secret_access_key is set too: want one of the two")
-		case a.SessionToken != "" && a.AccessKeyID == "":
-			wrong(prefix+"aws.session_token", "aws.access_key_id is missing")
-		case a.Profile != "" && a.AccessKeyID != "":
-			wrong(prefix+"aws.profile", "aws.access_key_id is set too: want one of the two")
-		}
-		if a.ExternalID != "" && a.RoleARN == "" {
-			wrong(prefix+"aws.external_id", "aws.role_arn is missing")
-		}
+		checkAWS(a, func(key, format string, args ...any) { wrong(prefix+key, format, args...) })
 		if a.Anonymous && (a.AccessKeyID != "" || a.Profile != "" || a.RoleARN != "") {
 			wrong(prefix+"aws.anonymous", "there are credentials too")
 		}
@@ -143,6 +127,67 @@ func (l *loader) check() {
 		}
 	}
 }
+
+// checkAWS looks at how credentials go together.
+func checkAWS(a AWS, wrong func(key, format string, args ...any)) {
+	switch {
+	case (a.AccessKeyID != "") != (a.SecretKey != "" || a.SecretFile != ""):
+		key, other := "aws.access_key_id", "aws.secret_access_key"
+		if a.AccessKeyID == "" {
+			key, other = other, key
+			if a.SecretKey == "" {
+				key = "aws.secret_access_key_file"
+			}
+		}
+		wrong(key, "%s is missing: the two belong together", other)
+	case a.SecretKey != "" && a.SecretFile != "":
+		wrong("aws.secret_access_key_file", "aws.secret_access_key is set too: want one of the two")
+	case a.SessionToken != "" && a.AccessKeyID == "":
+		wrong("aws.session_token", "aws.access_key_id is missing")
+	case a.Profile != "" && a.AccessKeyID != "":
+		wrong("aws.profile", "aws.access_key_id is set too: want one of the two")
+	}
+	if a.ExternalID != "" && a.RoleARN == "" {
+		wrong("aws.external_id", "aws.role_arn is missing")
+	}
+}
+
+// checkAWSServices looks at what buckets, keys and topics need.
+func (l *loader) checkAWSServices(wrong func(key, format string, args ...any)) {
+	b, m := l.Config.Buckets, l.Config.Topics.SMTP
+	checkAWS(b.AWS, func(key, format string, args ...any) { wrong("buckets."+key, format, args...) })
+	if b.External == "" {
+		for _, key := range []string{"buckets.path_style", "buckets.aws.region", "buckets.aws.profile", "buckets.aws.access_key_id", "buckets.aws.role_arn"} {
+			if it := l.byKey[key]; it.value.text() != it.Default {
+				wrong(key, "it is not used without buckets.external")
+			}
+		}
+	}
+	if k := l.Config.Keys; k.Master != "" && k.MasterFile != "" {
+		wrong("keys.master_key_file", "keys.master_key is set too: want one of the two")
+	} else if k.Master != "" && !masterForm.MatchString(k.Master.Reveal()) {
+		wrong("keys.master_key", "it is not 64 hex digits")
+	}
+	switch {
+	case m.Address != "" && m.From == "":
+		wrong("topics.smtp.from", "it is missing: mails have a sender")
+	case m.Address == "" && (m.From != "" || m.Username != ""):
+		wrong("topics.smtp.address", "it is missing")
+	case m.Username == "" && (m.Password != "" || m.PasswordFile != ""):
+		wrong("topics.smtp.username", "it is missing: the password belongs to it")
+	case m.Password != "" && m.PasswordFile != "":
+		wrong("topics.smtp.password_file", "topics.smtp.password is set too: want one of the two")
+	case m.TLS == "none" && m.Password+Secret(m.PasswordFile) != "" && !loopback(m.Address):
+		wrong("topics.smtp.tls", "the password would travel in the clear")
+	}
+	for _, name := range l.Config.Trails.Sources {
+		if name != "*" && name != "spoor" && !slices.ContainsFunc(l.Config.Sources, func(s Source) bool { return s.Name == name }) {
+			wrong("trails.sources", "there is no source %s", name)
+		}
+	}
+}
+
+var masterForm = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
 // checkOrganization looks at how units and accounts go together.
 func (l *loader) checkOrganization(wrong func(key, format string, args ...any)) {
@@ -230,19 +275,29 @@ func (l *Loaded) ReadFiles() error {
 			wrong(key, err)
 		}
 	}
+	read := func(key, path string, into *Secret) {
+		if path == "" {
+			return
+		}
+		text, err := readText(path, maxSecret)
+		text = strings.TrimSpace(text)
+		if err == nil && text == "" {
+			err = fmt.Errorf("%s is empty", path)
+		}
+		if err != nil {
+			wrong(key, err)
+		}
+		*into = Secret(text)
+	}
+	read("buckets.aws.secret_access_key_file", c.Buckets.AWS.SecretFile, &c.Buckets.AWS.SecretKey)
+	read("topics.smtp.password_file", c.Topics.SMTP.PasswordFile, &c.Topics.SMTP.Password)
+	read("keys.master_key_file", c.Keys.MasterFile, &c.Keys.Master)
+	if c.Keys.MasterFile != "" && c.Keys.Master != "" && !masterForm.MatchString(c.Keys.Master.Reveal()) {
+		wrong("keys.master_key_file", fmt.Errorf("%s does not hold 64 hex digits", c.Keys.MasterFile))
+	}
 	for i := range c.Sources {
 		s := &c.Sources[i]
-		if s.AWS.SecretFile != "" {
-			text, err := readText(s.AWS.SecretFile, maxSecret)
-			text = strings.TrimSpace(text)
-			if err == nil && text == "" {
-				err = fmt.Errorf("%s is empty", s.AWS.SecretFile)
-			}
-			if err != nil {
-				wrong("sources."+s.Name+".aws.secret_access_key_file", err)
-			}
-			s.AWS.SecretKey = Secret(text)
-		}
+		read("sources."+s.Name+".aws.secret_access_key_file", s.AWS.SecretFile, &s.AWS.SecretKey)
 		if s.Type == SourceFolder && s.Enabled {
 			info, err := os.Stat(s.Path)
 			if err == nil && !info.IsDir() {

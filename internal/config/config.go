@@ -30,6 +30,10 @@ type Config struct {
 	IAM             IAM
 	AWS             Endpoint
 	Lake            Lake
+	Buckets         Buckets
+	Keys            Keys
+	Topics          Topics
+	Trails          Trails
 	Organization    Organization
 	Log             Log
 	Memory          int64 // 0: not set
@@ -192,6 +196,52 @@ type Lake struct {
 	ResultsAge  time.Duration
 }
 
+// Buckets are the buckets of AWS's clients and of trails: local ones, or those of another service.
+type Buckets struct {
+	Dir            string
+	Domains        []string
+	ExpireInterval time.Duration
+	External       string // [AmazonS3], the address of a service that speaks as S3 does, or empty for local buckets
+	PathStyle      bool
+	AWS            AWS // how External is reached
+}
+
+// AmazonS3 is what [Buckets].External is for Amazon's own service.
+const AmazonS3 = "aws"
+
+// Keys are the key ring.
+type Keys struct {
+	Dir        string
+	Master     Secret // 32 bytes in hex
+	MasterFile string // read into Master by [Loaded.ReadFiles]
+	External   bool
+}
+
+// Topics are the topics of AWS's clients and of trails.
+type Topics struct {
+	Dir      string
+	URL      string
+	External bool
+	SMTP     SMTP
+}
+
+// SMTP is how mail is sent.
+type SMTP struct {
+	Address, From, Username string
+	Password                Secret
+	PasswordFile            string // read into Password by [Loaded.ReadFiles]
+	TLS                     string
+}
+
+// Trails are the deliveries of trails.
+type Trails struct {
+	Dir              string
+	Interval, Digest time.Duration
+	MaxFile          int64
+	MaxSpool         int64
+	Sources          []string // empty for Spoor's own records and those of push sources
+}
+
 // Organization is the organisation that AWS's clients are told of. One without an ID is none.
 type Organization struct {
 	ID         string
@@ -263,7 +313,7 @@ type Source struct {
 	AWS               AWS
 }
 
-// AWS is how a source reaches AWS, or what speaks as it does. Without keys and profile it is the default credential chain.
+// AWS is how a source or a bucket reaches AWS, or what speaks as it does. Without keys and profile it is the default credential chain.
 type AWS struct {
 	Region       string
 	Endpoint     string
@@ -322,8 +372,10 @@ func (c *Config) derive() {
 	if c.Store.Dir == "" {
 		c.Store.Dir = filepath.Join(c.Data, "store")
 	}
-	if c.Lake.Dir == "" {
-		c.Lake.Dir = filepath.Join(c.Data, "lake")
+	for name, dir := range map[string]*string{"lake": &c.Lake.Dir, "buckets": &c.Buckets.Dir, "keys": &c.Keys.Dir, "topics": &c.Topics.Dir, "trails": &c.Trails.Dir} {
+		if *dir == "" {
+			*dir = filepath.Join(c.Data, name)
+		}
 	}
 }
 

@@ -262,6 +262,13 @@ func TestProblems(t *testing.T) {
 			"spoor.yaml:1:8: roles: a process with a part of the roles needs a journal that it shares with others: set journal.url"}},
 		{name: "AWS in the clear", text: "aws: {listen: ':80', regions: [x_y]}\n", want: []string{`spoor.yaml:1:31: aws.regions: "x_y": want a Region such as eu-central-1`}},
 		{name: "AWS beyond this machine", text: "aws: {listen: ':80'}\n", want: []string{"spoor.yaml:1:15: aws.listen: :80 can be reached from other machines, and credentials of sessions would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS"}},
+		{name: "what trails need", text: "buckets: {path_style: true, aws: {access_key_id: AKIA}}\nkeys: {master_key: short}\ntopics: {smtp: {address: 'mail.example.com:25', username: u, password: p, tls: none}}\ntrails: {sources: [spoor, other]}\n", want: []string{
+			"spoor.yaml:1:24: buckets.path_style: it is not used without buckets.external",
+			"spoor.yaml:1:50: buckets.aws.access_key_id: aws.secret_access_key is missing: the two belong together",
+			"spoor.yaml:1:50: buckets.aws.access_key_id: it is not used without buckets.external",
+			"spoor.yaml:2:20: keys.master_key: it is not 64 hex digits",
+			"spoor.yaml: topics.smtp.from: it is missing: mails have a sender",
+			"spoor.yaml:4:19: trails.sources: there is no source other"}},
 		{name: "AWS nowhere", text: "aws: {listen: 'none', skew: 0s, lookup_scope: some}\n", want: []string{
 			`spoor.yaml:1:15: aws.listen: "none": want HOST:PORT, such as 127.0.0.1:4599, or off`,
 			"spoor.yaml:1:29: aws.skew: want a span from 1s to 1d",
@@ -474,7 +481,7 @@ func TestExample(t *testing.T) {
 		if e.Key == "data" {
 			value = filepath.Base(value)
 		}
-		if e.Origin.Kind != FromFile || value != e.Default && e.Key != "journal.dir" && e.Key != "store.dir" && e.Key != "lake.dir" {
+		if e.Origin.Kind != FromFile || value != e.Default && !slices.Contains([]string{"journal.dir", "store.dir", "lake.dir", "buckets.dir", "keys.dir", "topics.dir", "trails.dir"}, e.Key) {
 			t.Errorf("%+v", e)
 		}
 	}

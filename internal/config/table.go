@@ -55,6 +55,7 @@ func finish(table []*Setting) []*Setting {
 // table lists the settings of c. The order is that of files and documentation; a section is together.
 func (c *Config) table() []*Setting {
 	h, j, st, r, q, e, lk, org := &c.HTTP, &c.Journal, &c.Store, &c.Store.Retention, &c.Query, &c.AWS, &c.Lake, &c.Organization
+	b, ba, k, tp, mail, tr := &c.Buckets, &c.Buckets.AWS, &c.Keys, &c.Topics, &c.Topics.SMTP, &c.Trails
 	return finish([]*Setting{
 		{Key: "data", Default: "spoor-data", Flag: "data", value: path{&c.Data}, Doc: "folder of everything that is kept"},
 		{Key: "account", Default: "000000000000", value: text{&c.Account, "12 digits", checkAccount}, Doc: "account of the installation: that of its own users, and of the calls to it that it records"},
@@ -140,6 +141,42 @@ func (c *Config) table() []*Setting {
 		{Key: "lake.timeout", Default: "1h", value: span{&lk.Timeout, time.Second, day, ""}, Doc: "how long such a query may take"},
 		{Key: "lake.results_size", Default: "4GiB", value: size{&lk.ResultsSize, mib, 64 * tib, ""}, Doc: "room for the results of all of them; when it is used up, the oldest go"},
 		{Key: "lake.results_age", Default: "7d", value: span{&lk.ResultsAge, time.Hour, 3650 * day, ""}, Doc: "how long results are kept"},
+
+		{Key: "buckets.dir", value: path{&b.Dir}, Doc: "folder of the buckets that AWS's clients and trails use; by default buckets in the data folder"},
+		{Key: "buckets.domains", Live: true, value: list{&b.Domains, "host names", checkHost}, Doc: "names below which a bucket has a name of its own, BUCKET.NAME, beside NAME/BUCKET"},
+		{Key: "buckets.expire_interval", Default: "1d", value: span{&b.ExpireInterval, time.Minute, 30 * day, "never"}, Doc: "how often the lifecycle rules of local buckets are carried out"},
+		{Key: "buckets.external", value: text{&b.External, "URL, or aws", checkExternal}, Doc: "S3 of somebody else to which trails deliver, in place of local buckets: its address, or aws for Amazon's"},
+		{Key: "buckets.path_style", Default: "false", value: boolean{&b.PathStyle}, Doc: "name buckets in the path there, and not in the host name; so it is in any case where the address is no name"},
+		{Key: "buckets.aws.region", value: text{&ba.Region, "text", checkRegion}, Doc: "Region there; by default that of the environment or profile"},
+		{Key: "buckets.aws.profile", value: text{&ba.Profile, "text", nil}, Doc: "profile of the shared AWS configuration"},
+		{Key: "buckets.aws.access_key_id", value: text{&ba.AccessKeyID, "text", nil}, Doc: "access key, in place of the default chain: environment, profile, web identity, container, instance role"},
+		{Key: "buckets.aws.secret_access_key", value: secret{&ba.SecretKey}, Doc: "its secret; better in the environment or in a file"},
+		{Key: "buckets.aws.secret_access_key_file", value: path{&ba.SecretFile}, Doc: "file that holds the secret"},
+		{Key: "buckets.aws.session_token", value: secret{&ba.SessionToken}, Doc: "its session token, if it is a temporary one"},
+		{Key: "buckets.aws.role_arn", value: text{&ba.RoleARN, "ARN", checkRoleARN}, Doc: "role to assume with the credentials"},
+		{Key: "buckets.aws.external_id", value: text{&ba.ExternalID, "text", checkExternalID}, Doc: "external id for assuming it"},
+
+		{Key: "keys.dir", value: path{&k.Dir}, Doc: "folder of the key ring; by default keys in the data folder"},
+		{Key: "keys.master_key", value: secret{&k.Master}, Doc: "master key under which the keys of the ring are kept: 32 bytes, as 64 hex digits; without it, a file beside the ring holds one; better in the environment or in a file"},
+		{Key: "keys.master_key_file", value: path{&k.MasterFile}, Doc: "file that holds the master key"},
+		{Key: "keys.external", Default: "false", value: boolean{&k.External}, Doc: "use keys of other accounts by their ARNs, at AWS KMS with the default credential chain"},
+
+		{Key: "topics.dir", value: path{&tp.Dir}, Doc: "folder of topics, subscriptions and messages that are on their way; by default topics in the data folder"},
+		{Key: "topics.url", value: text{&tp.URL, "URL", checkHTTP}, Doc: "address of the endpoint as subscribers reach it, in links of messages; by default that of aws.listen"},
+		{Key: "topics.external", Default: "false", value: boolean{&tp.External}, Doc: "publish to topics of other accounts by their ARNs, at AWS with the default credential chain"},
+		{Key: "topics.smtp.address", value: text{&mail.Address, "HOST:PORT", checkListen}, Doc: "mail server for subscriptions by e-mail; without it there are none"},
+		{Key: "topics.smtp.from", value: text{&mail.From, "text", checkEmail}, Doc: "sender of mails"},
+		{Key: "topics.smtp.username", value: text{&mail.Username, "text", nil}, Doc: "name for the mail server"},
+		{Key: "topics.smtp.password", value: secret{&mail.Password}, Doc: "its password; better in the environment or in a file"},
+		{Key: "topics.smtp.password_file", value: path{&mail.PasswordFile}, Doc: "file that holds the password"},
+		{Key: "topics.smtp.tls", Default: "starttls", value: choice{&mail.TLS, []string{"starttls", "tls", "none"}}, Doc: "how the connection is protected; none is for a server on this machine"},
+
+		{Key: "trails.dir", value: path{&tr.Dir}, Doc: "folder of trails, and of log files that are on their way to buckets; by default trails in the data folder"},
+		{Key: "trails.interval", Default: "5m", value: span{&tr.Interval, time.Second, day, ""}, Doc: "how long events are collected into a log file"},
+		{Key: "trails.digest_interval", Default: "1h", value: span{&tr.Digest, time.Second, day, ""}, Doc: "what a digest file spans; CloudTrail's is an hour, and so it is to be but for trials"},
+		{Key: "trails.max_file", Default: "45MiB", value: size{&tr.MaxFile, mib, 50 * mib, ""}, Doc: "size before compression at which a log file is complete"},
+		{Key: "trails.max_spool", Default: "16GiB", value: size{&tr.MaxSpool, 64 * mib, 64 * tib, ""}, Doc: "room for log files that their buckets do not take; when it is used up, nothing more is read from the journal until they do"},
+		{Key: "trails.sources", value: list{&tr.Sources, "sources, or *", checkTrailSource}, Doc: "whose events trails deliver: spoor for those that the service records, names of sources, * for all; by default spoor and all push sources, so that nothing is delivered again that was read from log files"},
 
 		{Key: "organization.id", value: text{&org.ID, "text", checkOrganization}, Doc: "id of the organisation that AWS's clients are told of, such as o-spoor00001; without it there is none"},
 		{Key: "organization.root", value: text{&org.Root, "text", checkRoot}, Doc: "id of its root, such as r-spoo"},
@@ -233,6 +270,7 @@ var (
 	parentForm   = regexp.MustCompile(`^(r-[a-z0-9]{4,32}|ou-[a-z0-9]{4,32}-[a-z0-9]{8,32})$`)
 	shownForm    = regexp.MustCompile(`^[\pL\pN\pP\pS]([\pL\pN\pP\pS ]*[\pL\pN\pP\pS])?$`)
 	emailForm    = regexp.MustCompile(`^[^\s@]+@[^\s@]+\.[^\s@]+$`)
+	hostForm     = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$`)
 	externalForm = regexp.MustCompile(`^[A-Za-z0-9+=,.@:/_-]{2,}$`)
 )
 
@@ -275,6 +313,25 @@ func checkName(s string) error {
 	return form(shownForm, 128, "a name of one line, up to 128 bytes")(s)
 }
 func checkEmail(s string) error { return form(emailForm, 64, "an address such as it@example.com")(s) }
+
+// checkHost checks a host name.
+func checkHost(s string) error {
+	return form(hostForm, 253, "a host name such as s3.example.com")(s)
+}
+
+func checkExternal(s string) error {
+	if s == AmazonS3 {
+		return nil
+	}
+	return checkHTTP(s)
+}
+
+func checkTrailSource(s string) error {
+	if s == "*" {
+		return nil
+	}
+	return checkSourceName(s)
+}
 
 func checkRegionOrAny(s string) error {
 	if s == "*" {
