@@ -263,8 +263,8 @@ func TestProblems(t *testing.T) {
 		{name: "AWS in the clear", text: "aws: {listen: ':80', regions: [x_y]}\n", want: []string{`spoor.yaml:1:31: aws.regions: "x_y": want a Region such as eu-central-1`}},
 		{name: "AWS beyond this machine", text: "aws: {listen: ':80'}\n", want: []string{"spoor.yaml:1:15: aws.listen: :80 can be reached from other machines, and credentials of sessions would travel in the clear: set http.tls_cert and http.tls_key, or http.plain behind a proxy that has TLS"}},
 		{name: "what trails need", text: "buckets: {path_style: true, aws: {access_key_id: AKIA}}\nkeys: {master_key: short}\ntopics: {smtp: {address: 'mail.example.com:25', username: u, password: p, tls: none}}\ntrails: {sources: [spoor, other]}\n", want: []string{
-			"spoor.yaml:1:24: buckets.path_style: it is not used without buckets.external",
 			"spoor.yaml:1:50: buckets.aws.access_key_id: aws.secret_access_key is missing: the two belong together",
+			"spoor.yaml:1:23: buckets.path_style: it is not used without buckets.external",
 			"spoor.yaml:1:50: buckets.aws.access_key_id: it is not used without buckets.external",
 			"spoor.yaml:2:20: keys.master_key: it is not 64 hex digits",
 			"spoor.yaml: topics.smtp.from: it is missing: mails have a sender",
