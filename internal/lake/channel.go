@@ -10,7 +10,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"spoor/internal/refusal"
 	"spoor/internal/selector"
+	"spoor/internal/tag"
 )
 
 // Channel lets events of another system in.
@@ -141,12 +143,12 @@ func (l *Lake) CreateChannel(w Where, spec ChannelSpec) (made Channel, _ Undo, _
 	if err := checkSource(spec.Source); err != nil {
 		return made, nil, err
 	}
-	c := Channel{ID: uuid.NewString(), Account: w.Account, Region: w.Region, Name: spec.Name, Source: spec.Source, Tags: sortedTags(spec.Tags)}
+	c := Channel{ID: uuid.NewString(), Account: w.Account, Region: w.Region, Name: spec.Name, Source: spec.Source, Tags: tag.Sorted(spec.Tags)}
 	if len(c.Tags) > MaxTags {
 		return made, nil, tooManyTags(len(c.Tags))
 	}
-	if err := checkTags(c.Tags); err != nil {
-		return made, nil, refuse(codeTag, "%s", sentence(err.Error()))
+	if err := tag.Check(c.Tags); err != nil {
+		return made, nil, refuse(codeTag, "%s", refusal.Sentence(err.Error()))
 	}
 	undo, err := l.change(func(f *file, now time.Time) error {
 		c := c
@@ -203,7 +205,7 @@ func (l *Lake) Channel(w Where, ref string) (Channel, error) {
 	if err != nil {
 		return Channel{}, err
 	}
-	f := l.snap.Load()
+	f := l.file.Get()
 	i, err := f.channel(w, id)
 	if err != nil {
 		return Channel{}, err
@@ -220,7 +222,7 @@ func (l *Lake) ChannelARN(c Channel) string {
 
 // Channels lists a page of the channels of an account in a Region, in the order in which they were made.
 func (l *Lake) Channels(w Where, token string, most int) (page []Channel, next string, err error) {
-	f := l.snap.Load()
+	f := l.file.Get()
 	all := slices.DeleteFunc(slices.Clone(f.Channels), func(c Channel) bool { return c.Account != w.Account || c.Region != w.Region })
 	return paged(f, w, channelKind, token, most, all, func(c Channel) (time.Time, string) { return c.Created, c.ID })
 }

@@ -17,26 +17,26 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 
-	"spoor/internal/durable"
 	"spoor/internal/journal"
+	"spoor/internal/refusal"
 	"spoor/internal/selector"
+	"spoor/internal/statefile"
+	"spoor/internal/tag"
 )
 
 // Quotas and bounds, those of CloudTrail where it has them.
 const (
 	MaxStores   = 10 // of an account in a Region, in every status
 	MaxChannels = 25 // of an account in a Region
-	MaxTags     = 50 // of a store or channel
+	MaxTags     = tag.Max
 	MaxPage     = 1000
 	// PendingFor is how long a deleted store can be restored.
 	PendingFor = 7 * 24 * time.Hour
@@ -44,7 +44,6 @@ const (
 	BuiltIn = "spoor"
 
 	maxSpans = 1000 // times at which the ingestion of a store was on
-	maxUndo  = 256  // changes that can be taken back
 )
 
 // Status is where an event data store is in its life, in AWS's words.
@@ -68,19 +67,13 @@ const (
 )
 
 // Tag is a tag of a store or a channel.
-type Tag struct {
-	Key   string `json:"key"`
-	Value string `json:"value,omitempty"`
-}
+type Tag = tag.Tag
 
 // Error is a refusal. Code is the name of CloudTrail's exception for it.
-type Error struct{ Code, Message string }
-
-// Error implements error.
-func (e *Error) Error() string { return e.Message }
+type Error = refusal.Error
 
 // refuse makes a refusal.
-func refuse(code, format string, a ...any) error { return &Error{code, fmt.Sprintf(format, a...)} }
+func refuse(code, format string, a ...any) error { return refusal.Errorf(code, format, a...) }
 
 var (
 	// ErrInactive is what a store that cannot be queried is, because its deletion is pending.
@@ -124,29 +117,14 @@ type Options struct {
 
 // Lake holds the state. Its methods may be called concurrently.
 type Lake struct {
-	dir  string
 	o    Options
-	snap atomic.Pointer[file] // replaced under mu, never changed
-
-	mu    sync.Mutex    // guards what follows, and the state file
-	lock  *durable.Lock // nil when closed
-	dirty bool          // the file lacks a change that was taken back
-	done  []change      // the last changes, oldest first
-	next  uint64        // number of the next change
+	file *statefile.File[file]
 
 	ingestion sync.Map // of channels by id, *ingested
 }
 
-// change is a change of the state, which can be made again on another one.
-type change struct {
-	number uint64
-	before *file
-	make   func(f *file) error
-}
-
-// Undo takes a change back, as if it had never been: changes after it are made again without it. It holds in memory at once
-// also when it cannot be written; then the error says so, and it is written with the next change or by [Lake.Close].
-type Undo func() error
+// Undo takes a change back, as if it had never been.
+type Undo = statefile.Undo
 
 // Open opens the state in a folder, which is made when it is missing and locked until [Lake.Close].
 func Open(ctx context.Context, dir string, o Options) (_ *Lake, err error) {
@@ -162,153 +140,53 @@ func Open(ctx context.Context, dir string, o Options) (_ *Lake, err error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Lake{dir: dir, o: o}
-	if err := durable.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("open the lake: %w", err)
-	}
-	l.lock, err = durable.Acquire(ctx, filepath.Join(dir, lockName), 0o600, o.Wait)
-	if errors.Is(err, durable.ErrLocked) {
-		return nil, fmt.Errorf("open the lake in %s: %w: %w", dir, ErrLocked, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the lake: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.lock.Release())
-		}
-	}()
-	if err := durable.RemoveParts(dir); err != nil {
-		return nil, fmt.Errorf("open the lake: %w", err)
-	}
-	f, err := readState(filepath.Join(dir, stateName))
+	l := &Lake{o: o}
+	l.file, err = statefile.Open(ctx, dir, statefile.Options[file]{
+		What: "the lake", Document: document(), Decode: decodeState, New: func() *file { return newState(l.now()) }, Clone: (*file).clone, Check: (*file).check,
+		Encode: l.encode, Locked: ErrLocked, Closed: ErrClosed, Wait: o.Wait, Log: o.Log,
+	})
 	if err != nil {
 		return nil, err
 	}
-	if f == nil {
-		f = newState(l.now())
-		if err := l.write(f); err != nil {
-			return nil, err
-		}
-	}
-	for i := range f.Channels {
-		c := &f.Channels[i]
+	for _, c := range l.file.Get().Channels {
 		l.status(c.ID).set(c.Ingestion)
 	}
-	l.snap.Store(f)
 	return l, nil
 }
 
 // Close writes what is not written yet and gives the folder back.
 func (l *Lake) Close() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lock == nil {
-		return nil
-	}
-	var err error
-	f := l.snap.Load()
-	moved := slices.ContainsFunc(f.Channels, func(c Channel) bool { return l.status(c.ID).get() != c.Ingestion })
-	if l.dirty || moved {
-		err = l.write(f)
-	}
-	lock := l.lock
-	l.lock = nil
-	return errors.Join(err, lock.Release())
+	return l.file.Close(func(f *file) bool {
+		return slices.ContainsFunc(f.Channels, func(c Channel) bool { return l.status(c.ID).get() != c.Ingestion })
+	})
 }
 
 // now is the time of changes, in whole seconds as events have it.
 func (l *Lake) now() time.Time { return l.o.Now().UTC().Truncate(time.Second) }
 
-// write makes a state durable.
-func (l *Lake) write(f *file) error {
+// encode is the content of the file for a state.
+func (l *Lake) encode(f *file) ([]byte, error) {
 	out := *f
 	out.Format, out.Version, out.Written = stateFormat, stateVersion, l.now()
 	out.Channels = slices.Clone(out.Channels)
 	for i := range out.Channels {
 		out.Channels[i].Ingestion = l.status(out.Channels[i].ID).get()
 	}
-	b, err := out.encode()
-	if err == nil {
-		err = durable.WriteFile(filepath.Join(l.dir, stateName), b, 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("write the state of the lake: %w", err)
-	}
-	return nil
+	return out.encode()
 }
 
-// change applies fn to a copy of the state and makes it durable before anybody sees it. fn may be called again, on other
-// states, and must do the same then.
+// change applies fn to the state. fn may be called again, on other states, and must do the same then.
 func (l *Lake) change(fn func(f *file, now time.Time) error) (Undo, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lock == nil {
-		return nil, ErrClosed
-	}
-	now, before := l.now(), l.snap.Load()
-	change := change{number: l.next, before: before, make: func(f *file) error {
+	now := l.now()
+	return l.file.Change(func(f *file) error {
 		f.purge(now)
 		return fn(f, now)
-	}}
-	f := before.clone()
-	if err := change.make(f); err != nil {
-		return nil, err
-	}
-	if err := f.check(); err != nil {
-		return nil, fmt.Errorf("change the lake: %w", err)
-	}
-	if err := l.write(f); err != nil {
-		return nil, err
-	}
-	l.next++
-	l.dirty = false
-	l.snap.Store(f)
-	if l.done = append(l.done, change); len(l.done) > maxUndo {
-		l.done = slices.Delete(l.done, 0, 1)
-	}
-	return func() error { return l.undo(change.number) }, nil
-}
-
-// undo takes a change back.
-func (l *Lake) undo(number uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	at := slices.IndexFunc(l.done, func(c change) bool { return c.number == number })
-	if at < 0 {
-		err := errors.New("take back a change of the lake: it was taken back already, or is too long ago")
-		l.o.Log.Error(err.Error())
-		return err
-	}
-	f := l.done[at].before
-	l.done = slices.Delete(l.done, at, at+1)
-	for i := at; i < len(l.done); {
-		after := f.clone()
-		if err := l.done[i].make(after); err != nil { // it stood on what never was
-			l.o.Log.Error("a change of the lake went with another one that was taken back", slog.Any("error", err))
-			l.done = slices.Delete(l.done, i, i+1)
-			continue
-		}
-		l.done[i].before = f
-		f, i = after, i+1
-	}
-	l.snap.Store(f)
-	l.dirty = true
-	if l.lock == nil {
-		l.o.Log.Error("a change of the lake was taken back, but not on disk: it is closed")
-		return ErrClosed
-	}
-	if err := l.write(f); err != nil {
-		l.o.Log.Error("a change of the lake was taken back, but not on disk yet", slog.Any("error", err))
-		return err
-	}
-	l.dirty = false
-	return nil
+	})
 }
 
 // state is the state as it is now: without what has gone.
 func (l *Lake) state() *file {
-	f := l.snap.Load()
+	f := l.file.Get()
 	now := l.now()
 	if slices.ContainsFunc(f.Stores, func(s EventDataStore) bool { return s.gone(now) }) {
 		f = f.clone()
@@ -377,7 +255,7 @@ func BuiltInID(account string) string {
 
 // builtIn is the built-in store of an account, seen from a Region.
 func (l *Lake) builtIn(w Where) EventDataStore {
-	made := l.snap.Load().Made
+	made := l.file.Get().Made
 	return EventDataStore{
 		ID: BuiltInID(w.Account), Account: w.Account, Region: w.Region, Name: BuiltIn, MultiRegion: true, Organization: w.Account == l.o.Account && l.o.Management == w.Account,
 		Retention: maxExtendable, Billing: Extendable, Protected: true, Status: Enabled, Created: made, Updated: made,

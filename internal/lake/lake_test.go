@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"spoor/internal/selector"
+	"spoor/internal/statefile"
 )
 
 const (
@@ -98,7 +99,7 @@ func TestStoreLife(t *testing.T) {
 	c := newClock()
 	dir := filepath.Join(t.TempDir(), "lake")
 	l := open(t, dir, c)
-	s := must[EventDataStore](t)(l.CreateStore(home, StoreSpec{Name: "one", Tags: []Tag{{"b", "2"}, {"a", "1"}}}))
+	s := must[EventDataStore](t)(l.CreateStore(home, StoreSpec{Name: "one", Tags: []Tag{{Key: "b", Value: "2"}, {Key: "a", Value: "1"}}}))
 	if s.Status != Created || !s.MultiRegion || !s.Protected || s.Organization || s.Retention != 366 || s.Billing != Extendable || !s.Created.Equal(c.now()) ||
 		fmt.Sprint(s.Tags) != "[{a 1} {b 2}]" || s.Selectors[0].FieldSelectors[0].Equals[0] != "Management" {
 		t.Errorf("%+v", s)
@@ -136,7 +137,7 @@ func TestStoreLife(t *testing.T) {
 	step("", err, "PENDING_DELETION")
 	for name, err := range map[string]error{
 		"delete": last(l.DeleteStore(home, arn)), "update": last(l.UpdateStore(home, arn, StoreChange{Protected: yes})),
-		"tag": lastOf(l.AddTags(home, arn, []Tag{{"k", "v"}})), "tags": lastOf(l.Tags(home, arn)),
+		"tag": lastOf(l.AddTags(home, arn, []Tag{{Key: "k", Value: "v"}})), "tags": lastOf(l.Tags(home, arn)),
 	} {
 		if got := code(t, err); got != "InactiveEventDataStoreException" {
 			t.Errorf("%s: %s", name, got)
@@ -163,7 +164,7 @@ func TestStoreLife(t *testing.T) {
 	step("EventDataStoreNotFoundException", err, "EventDataStoreNotFoundException")
 	// Its name and its place in the quota are free again, and the next change removes it from the file.
 	must[EventDataStore](t)(l.CreateStore(home, StoreSpec{Name: "one"}))
-	if b, err := os.ReadFile(filepath.Join(dir, stateName)); err != nil || strings.Contains(string(b), s.ID) {
+	if b, err := os.ReadFile(filepath.Join(dir, statefile.Name)); err != nil || strings.Contains(string(b), s.ID) {
 		t.Errorf("%v\n%s", err, b)
 	}
 }
@@ -191,10 +192,10 @@ func TestCreateStoreRefused(t *testing.T) {
 		{StoreSpec{Name: "one", KMSKeyID: "alias/x"}, "KmsException", "No key service"},
 		{StoreSpec{Name: "one", Organization: true}, "OrganizationsNotInUseException", "No organization"},
 		{StoreSpec{Name: "one", Selectors: of("ActivityAuditLog"), StartIngestion: no}, "InvalidParameterException", "StartIngestion"},
-		{StoreSpec{Name: "one", Tags: []Tag{{"aws:x", "1"}}}, "InvalidTagParameterException", "aws:"},
-		{StoreSpec{Name: "one", Tags: []Tag{{"x", "1"}, {"x", "2"}}}, "InvalidTagParameterException", "twice"},
-		{StoreSpec{Name: "one", Tags: []Tag{{"", "1"}}}, "InvalidTagParameterException", "1 to 128"},
-		{StoreSpec{Name: "one", Tags: []Tag{{"x", strings.Repeat("é", 257)}}}, "InvalidTagParameterException", "256"},
+		{StoreSpec{Name: "one", Tags: []Tag{{Key: "aws:x", Value: "1"}}}, "InvalidTagParameterException", "aws:"},
+		{StoreSpec{Name: "one", Tags: []Tag{{Key: "x", Value: "1"}, {Key: "x", Value: "2"}}}, "InvalidTagParameterException", "twice"},
+		{StoreSpec{Name: "one", Tags: []Tag{{Key: "", Value: "1"}}}, "InvalidTagParameterException", "1 to 128"},
+		{StoreSpec{Name: "one", Tags: []Tag{{Key: "x", Value: strings.Repeat("é", 257)}}}, "InvalidTagParameterException", "256"},
 		{StoreSpec{Name: "one", Tags: tagsN(51)}, "InvalidTagParameterException", "51 tags"},
 	} {
 		_, _, err := l.CreateStore(home, c.spec)
@@ -231,7 +232,7 @@ func TestCreateStoreRefused(t *testing.T) {
 func tagsN(n int) []Tag {
 	out := make([]Tag, n)
 	for i := range out {
-		out[i] = Tag{fmt.Sprintf("k%d", i), "v"}
+		out[i] = Tag{Key: fmt.Sprintf("k%d", i), Value: "v"}
 	}
 	return out
 }
@@ -296,7 +297,7 @@ func TestBuiltIn(t *testing.T) {
 	}
 	for name, err := range map[string]error{
 		"delete": last(l.DeleteStore(home, id)), "restore": last(l.RestoreStore(home, id)), "stop": last(l.SetIngestion(home, id, false)),
-		"tag": lastOf(l.AddTags(home, l.StoreARN(page[0]), []Tag{{"k", "v"}})),
+		"tag": lastOf(l.AddTags(home, l.StoreARN(page[0]), []Tag{{Key: "k", Value: "v"}})),
 	} {
 		if got := code(t, err); got != "OperationNotPermittedException" {
 			t.Errorf("%s: %s", name, got)
@@ -361,7 +362,7 @@ func TestChannels(t *testing.T) {
 		{ChannelSpec{"wiki2", "Other", []string{BuiltInID(account)}, nil}, "InvalidEventDataStoreCategoryException"},
 		{ChannelSpec{"wiki2", "Other", []string{gone.ID}, nil}, "InactiveEventDataStoreException"},
 		{ChannelSpec{"wiki2", "Other", []string{a.ID}, tagsN(51)}, "TagsLimitExceededException"},
-		{ChannelSpec{"wiki2", "Other", []string{a.ID}, []Tag{{"AWS:x", ""}}}, "InvalidTagParameterException"},
+		{ChannelSpec{"wiki2", "Other", []string{a.ID}, []Tag{{Key: "AWS:x"}}}, "InvalidTagParameterException"},
 	} {
 		if _, _, err := l.CreateChannel(home, x.spec); code(t, err) != x.code {
 			t.Errorf("case %d: %v, want %s", i, err, x.code)
@@ -420,10 +421,10 @@ func TestTags(t *testing.T) {
 	s := must[EventDataStore](t)(l.CreateStore(home, StoreSpec{Name: "aaa", Selectors: of("ActivityAuditLog")}))
 	ch := channelOf(t, l, "wiki", Custom, s)
 	for _, arn := range []string{l.StoreARN(s), l.ChannelARN(ch)} {
-		if _, err := l.AddTags(home, arn, []Tag{{"b", "1"}, {"a", ""}}); err != nil {
+		if _, err := l.AddTags(home, arn, []Tag{{Key: "b", Value: "1"}, {Key: "a", Value: ""}}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := l.AddTags(home, arn, []Tag{{"b", "2"}, {"c", "3"}}); err != nil {
+		if _, err := l.AddTags(home, arn, []Tag{{Key: "b", Value: "2"}, {Key: "c", Value: "3"}}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := l.RemoveTags(home, arn, []string{"a", "zzz"}); err != nil {
@@ -435,7 +436,7 @@ func TestTags(t *testing.T) {
 		if _, err := l.AddTags(home, arn, tagsN(49)); code(t, err) != "TagsLimitExceededException" {
 			t.Error(err)
 		}
-		if _, err := l.AddTags(home, arn, []Tag{{"aws:b", "1"}}); code(t, err) != "InvalidTagParameterException" {
+		if _, err := l.AddTags(home, arn, []Tag{{Key: "aws:b", Value: "1"}}); code(t, err) != "InvalidTagParameterException" {
 			t.Error(err)
 		}
 	}
@@ -537,7 +538,7 @@ func TestPages(t *testing.T) {
 // state is everything but when it was written.
 func (l *Lake) text(t *testing.T) string {
 	t.Helper()
-	f := *l.snap.Load()
+	f := *l.file.Get()
 	f.Written = time.Time{}
 	b, err := f.encode()
 	if err != nil {
@@ -581,12 +582,16 @@ func TestUndo(t *testing.T) {
 	}
 	before := l.text(t)
 	onDisk := func() string {
-		f, err := readState(filepath.Join(dir, stateName))
+		b, err := os.ReadFile(filepath.Join(dir, statefile.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := decodeState(b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		f.Written = time.Time{}
-		b, err := f.encode()
+		b, err = f.encode()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -158,7 +158,7 @@ func (l *Lake) channelOf(call PutCall) (Channel, error) {
 	case a.region != call.Where.Region:
 		return Channel{}, refuse(codePutNotFound, "The channel %s was not found in %s.", call.Channel, call.Where.Region)
 	}
-	f := l.snap.Load()
+	f := l.file.Get()
 	i, err := f.channel(call.Where, id)
 	if err != nil {
 		return Channel{}, refuse(codePutNotFound, "The channel %s was not found.", call.Channel)

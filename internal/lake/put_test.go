@@ -135,7 +135,7 @@ func TestPutCallRefused(t *testing.T) {
 			t.Errorf("case %d: %v, want %s", i, err, x.code)
 		}
 	}
-	if _, err := l.AddTags(home, arn, []Tag{{ExternalIDTag, "pass"}}); err != nil {
+	if _, err := l.AddTags(home, arn, []Tag{{Key: ExternalIDTag, Value: "pass"}}); err != nil {
 		t.Fatal(err)
 	}
 	for external, want := range map[string]string{"": "ChannelInsufficientPermission", "pas": "ChannelInsufficientPermission", "pass": ""} {

@@ -9,11 +9,10 @@ import (
 
 	"spoor/internal/durable"
 	"spoor/internal/selector"
+	"spoor/internal/tag"
 )
 
 const (
-	stateName    = "state.json"
-	lockName     = "lock"
 	stateFormat  = "spoor-lake"
 	stateVersion = 1
 	maxState     = 64 << 20
@@ -52,15 +51,6 @@ func (f *file) purge(now time.Time) {
 // document is the form of the state file.
 func document() durable.Document {
 	return durable.Document{What: "the lake", Format: stateFormat, Version: stateVersion, Most: maxState, Damaged: ErrDamaged, Newer: ErrNewer}
-}
-
-// readState reads the state file; nil when there is none.
-func readState(path string) (f *file, err error) {
-	_, err = document().Read(path, func(b []byte) (err error) {
-		f, err = decodeState(b)
-		return err
-	})
-	return f, err
 }
 
 // decodeState reads a state file.
@@ -108,7 +98,7 @@ func (f *file) check() error {
 		if err := checkRetention(s.Billing, s.Retention); err != nil {
 			return fmt.Errorf("event data store %s: %w", s.ID, err)
 		}
-		if err := checkTags(s.Tags); err != nil {
+		if err := tag.Check(s.Tags); err != nil {
 			return fmt.Errorf("event data store %s: %w", s.ID, err)
 		}
 		open := false
@@ -153,7 +143,7 @@ func (f *file) check() error {
 				return fmt.Errorf("channel %s: destination %.40q", c.ID, d)
 			}
 		}
-		if err := checkTags(c.Tags); err != nil {
+		if err := tag.Check(c.Tags); err != nil {
 			return fmt.Errorf("channel %s: %w", c.ID, err)
 		}
 	}

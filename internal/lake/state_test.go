@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"spoor/internal/statefile"
 )
 
 const goodState = `{"format":"spoor-lake","version":1,"written":"2026-03-09T08:00:00Z","made":"2026-03-09T08:00:00Z","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
@@ -69,7 +71,7 @@ func TestDecodeState(t *testing.T) {
 	}
 	// What cannot be read is left as it is, and the folder is given back.
 	dir := t.TempDir()
-	path := filepath.Join(dir, stateName)
+	path := filepath.Join(dir, statefile.Name)
 	if err := os.WriteFile(path, []byte(goodState[:100]), 0o600); err != nil {
 		t.Fatal(err)
 	}

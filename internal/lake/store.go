@@ -9,7 +9,9 @@ import (
 
 	"github.com/google/uuid"
 
+	"spoor/internal/refusal"
 	"spoor/internal/selector"
+	"spoor/internal/tag"
 )
 
 // Retention, in days.
@@ -166,18 +168,9 @@ func (l *Lake) checkOrganization(w Where) error {
 func checkSelectors(s []selector.Advanced) error {
 	err := selector.CheckAdvanced(selector.DataStore, s)
 	if bad, ok := errors.AsType[*selector.Error](err); ok {
-		return refuse(codeSelectors, "%s", sentence(bad.Error()))
+		return refuse(codeSelectors, "%s", refusal.Sentence(bad.Error()))
 	}
 	return err
-}
-
-// sentence makes a message of an error.
-func sentence(s string) string {
-	s = strings.ToUpper(s[:1]) + s[1:]
-	if !strings.HasSuffix(s, ".") {
-		s += "."
-	}
-	return s
 }
 
 // CreateStore makes a store. The answer has status [Created]; from then on it is what StartIngestion says.
@@ -185,7 +178,7 @@ func (l *Lake) CreateStore(w Where, spec StoreSpec) (EventDataStore, Undo, error
 	none := EventDataStore{}
 	s := EventDataStore{
 		ID: uuid.NewString(), Account: w.Account, Region: w.Region, Name: spec.Name, Selectors: spec.Selectors, MultiRegion: or(spec.MultiRegion, true),
-		Organization: spec.Organization, Retention: spec.Retention, Billing: spec.Billing, Protected: or(spec.Protected, true), Tags: sortedTags(spec.Tags),
+		Organization: spec.Organization, Retention: spec.Retention, Billing: spec.Billing, Protected: or(spec.Protected, true), Tags: tag.Sorted(spec.Tags),
 	}
 	if s.Billing == "" {
 		s.Billing = Extendable
@@ -203,10 +196,10 @@ func (l *Lake) CreateStore(w Where, spec StoreSpec) (EventDataStore, Undo, error
 		return none, nil, err
 	}
 	if err := checkRetention(s.Billing, s.Retention); err != nil {
-		return none, nil, refuse(codeParameter, "%s", sentence(err.Error()))
+		return none, nil, refuse(codeParameter, "%s", refusal.Sentence(err.Error()))
 	}
-	if err := checkTags(s.Tags); err != nil {
-		return none, nil, refuse(codeTag, "%s", sentence(err.Error()))
+	if err := tag.Check(s.Tags); err != nil {
+		return none, nil, refuse(codeTag, "%s", refusal.Sentence(err.Error()))
 	}
 	if err := checkKey(spec.KMSKeyID); err != nil {
 		return none, nil, err
@@ -420,7 +413,7 @@ func (l *Lake) UpdateStore(w Where, ref string, c StoreChange) (EventDataStore, 
 		}
 		s.Retention = or(c.Retention, s.Retention)
 		if err := checkRetention(s.Billing, s.Retention); err != nil {
-			return refuse(codeParameter, "%s", sentence(err.Error()))
+			return refuse(codeParameter, "%s", refusal.Sentence(err.Error()))
 		}
 		s.Updated = now
 		return nil

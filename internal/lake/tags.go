@@ -1,18 +1,10 @@
 package lake
 
 import (
-	"errors"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
-)
 
-// Lengths of tags, in characters.
-const (
-	maxTagKey   = 128
-	maxTagValue = 256
+	"spoor/internal/refusal"
+	"spoor/internal/tag"
 )
 
 // Codes of what can be tagged.
@@ -21,34 +13,6 @@ const (
 	codeARN              = "CloudTrailARNInvalidException"
 	codeResourceType     = "ResourceTypeNotSupportedException"
 )
-
-func sortedTags(tags []Tag) []Tag {
-	tags = slices.Clone(tags)
-	slices.SortStableFunc(tags, func(a, b Tag) int { return strings.Compare(a.Key, b.Key) })
-	return tags
-}
-
-// checkTags checks tags that are sorted.
-func checkTags(tags []Tag) error {
-	if len(tags) > MaxTags {
-		return fmt.Errorf("there are %d tags; at most %d are allowed", len(tags), MaxTags)
-	}
-	for i, t := range tags {
-		switch {
-		case t.Key == "" || utf8.RuneCountInString(t.Key) > maxTagKey || !utf8.ValidString(t.Key):
-			return fmt.Errorf("a tag's key has to have 1 to %d characters", maxTagKey)
-		case utf8.RuneCountInString(t.Value) > maxTagValue || !utf8.ValidString(t.Value):
-			return fmt.Errorf("the value of the tag %s is longer than %d characters", t.Key, maxTagValue)
-		case strings.HasPrefix(strings.ToLower(t.Key), "aws:"):
-			return fmt.Errorf("the tag %s begins with aws:, which is reserved", t.Key)
-		case i > 0 && t.Key == tags[i-1].Key:
-			return fmt.Errorf("the tag %s is there twice", t.Key)
-		case i > 0 && t.Key < tags[i-1].Key:
-			return errors.New("tags are not in order")
-		}
-	}
-	return nil
-}
 
 func tooManyTags(n int) error {
 	return refuse(codeTagLimit, "There would be %d tags; at most %d are allowed.", n, MaxTags)
@@ -101,28 +65,23 @@ func (l *Lake) retag(w Where, resource string, fn func(tags []Tag) ([]Tag, error
 
 // AddTags gives a store or channel tags; those with a key that is there already get another value.
 func (l *Lake) AddTags(w Where, resource string, tags []Tag) (Undo, error) {
-	tags = sortedTags(tags)
-	if err := checkTags(tags); err != nil {
-		return nil, refuse(codeTag, "%s", sentence(err.Error()))
+	tags = tag.Sorted(tags)
+	if err := tag.Check(tags); err != nil {
+		return nil, refuse(codeTag, "%s", refusal.Sentence(err.Error()))
 	}
 	return l.retag(w, resource, func(had []Tag) ([]Tag, error) {
-		all := slices.Clone(tags)
-		for _, t := range had {
-			if !slices.ContainsFunc(tags, func(n Tag) bool { return n.Key == t.Key }) {
-				all = append(all, t)
-			}
-		}
+		all := tag.Add(had, tags)
 		if len(all) > MaxTags {
 			return nil, tooManyTags(len(all))
 		}
-		return sortedTags(all), nil
+		return all, nil
 	})
 }
 
 // RemoveTags removes tags by their keys. Keys that are not there change nothing.
 func (l *Lake) RemoveTags(w Where, resource string, keys []string) (Undo, error) {
 	return l.retag(w, resource, func(had []Tag) ([]Tag, error) {
-		return slices.DeleteFunc(slices.Clone(had), func(t Tag) bool { return slices.Contains(keys, t.Key) }), nil
+		return tag.Without(had, keys), nil
 	})
 }
 
