@@ -585,7 +585,7 @@ func (x *exchange) authorize() *Error {
 	if x.op.anyone || x.op.model.NoAuth {
 		return nil
 	}
-	a := Access{Principal: x.call.Principal, Action: x.service.o.ActionPrefix + ":" + x.name, ReadOnly: x.op.readOnly, Address: x.call.Address, TLS: x.call.TLS}
+	a := Access{Principal: x.call.Principal, Action: x.service.o.ActionPrefix + ":" + x.name, ReadOnly: x.op.readOnly, Address: x.call.Address, TLS: x.call.TLS, UserAgent: x.call.UserAgent}
 	if x.op.resources != nil {
 		a.Resources = x.op.resources(x.call, x.in)
 	}

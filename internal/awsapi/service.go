@@ -53,6 +53,7 @@ type Access struct {
 	ReadOnly  bool
 	Address   netip.Addr
 	TLS       bool
+	UserAgent string
 }
 
 // ErrDenied is returned by an [Authorizer] for what may not be done.

@@ -47,7 +47,13 @@ type Decision struct {
 	// Errors are policies that could not be evaluated. A forbid among them counts as if it applied.
 	Errors []string `json:"errors,omitempty"`
 	Reason string   `json:"reason"` // a sentence
+
+	silent bool
 }
+
+// Silent reports whether it is not allowed for no other reason than that no policy permits it: what else may permit it, as the
+// policy of a resource does, can.
+func (d Decision) Silent() bool { return d.silent }
 
 // Err is nil when the action is allowed, and a [*DeniedError] when it is not.
 func (d Decision) Err() error {
@@ -240,6 +246,7 @@ func (s *Service) decide(snap *snapshot, c Caller, d Decision) Decision {
 	case len(d.Policies) > 0:
 		return d.deny("forbidden by " + list)
 	default:
+		d.silent = true
 		return d.deny("no policy permits it")
 	}
 	return d

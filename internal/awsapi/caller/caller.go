@@ -26,7 +26,11 @@ func Of(access *iam.Service, c *awsapi.Call) (iam.Caller, error) {
 }
 
 // Access is package iam as the endpoint's [awsapi.Credentials], [awsapi.Authorizer] and [awsapi.Attempts].
-type Access struct{ IAM *iam.Service }
+type Access struct {
+	IAM          *iam.Service
+	Organization string           // id of that of the installation, of which all principals are; empty for none
+	Now          func() time.Time // that policies of resources are told; default [time.Now]
+}
 
 // Lookup implements [awsapi.Credentials].
 func (a Access) Lookup(ctx context.Context, id, token string) (awsapi.Credential, error) {
