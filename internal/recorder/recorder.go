@@ -98,7 +98,8 @@ func Anonymous() Identity { return Identity{Type: "AWSAccount", AccountID: "ANON
 
 // Resource is something that a call is about.
 type Resource struct {
-	ARN       string `json:"ARN"`
+	ARN       string `json:"ARN,omitempty"`
+	ARNPrefix string `json:"ARNPrefix,omitempty"` // in place of ARN: all whose ARNs begin so
 	AccountID string `json:"accountId,omitempty"`
 	Type      string `json:"type,omitempty"` // AWS::SERVICE::TYPE
 }
