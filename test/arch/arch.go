@@ -139,9 +139,10 @@ var fronts = map[string][]string{
 	"cmd":              {},
 	"test":             {"test"},
 	// What tests of several packages share is for tests alone.
-	"internal/awsapi/awsapitest":    {},
-	"internal/source/sourcetest":    {},
-	"internal/source/live/livetest": {},
+	"internal/awsapi/awsapitest":           {},
+	"internal/trail/validate/validatetest": {"test"},
+	"internal/source/sourcetest":           {},
+	"internal/source/live/livetest":        {},
 }
 
 // followers read the journal, each with its own cursor. They never import one another: they meet in event and alert.
