@@ -59,6 +59,7 @@ const (
 	RoleAnalyst  Role = "analyst"
 	RoleAuditor  Role = "auditor"
 	RoleRecorder Role = "recorder"
+	RoleStorage  Role = "storage"
 )
 
 // RoleInfo tells about a role.
@@ -71,9 +72,10 @@ type RoleInfo struct {
 func Roles() []RoleInfo {
 	return []RoleInfo{
 		{RoleAdmin, "everything, but for what belongs to root itself"},
-		{RoleAnalyst, "reads and queries events, and sees how the service is doing"},
+		{RoleAnalyst, "reads and queries events, reads objects, and sees how the service is doing"},
 		{RoleAuditor, "reads everything, also configuration and who has access; changes nothing"},
 		{RoleRecorder, "puts events in, and reads none"},
+		{RoleStorage, "an application's: reads and writes objects of buckets, and uses keys"},
 	}
 }
 

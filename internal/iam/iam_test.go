@@ -73,139 +73,289 @@ func (s *Service) must(t *testing.T, name string, roles ...Role) (Caller, string
 	return c, secret
 }
 
-// matrix says who may do what, to what is somebody else's. The columns are root, admin, analyst, auditor, recorder and a
-// user without a role.
+// matrix says who may do what, to what is somebody else's. The columns are root, admin, analyst, auditor, recorder,
+// storage and a user without a role.
 const matrix = `
-GetCallerIdentity                                 x x x x x x
-SearchEvents                                      x x x x - -
-GetEvent                                          x x x x - -
-TailEvents                                        x x x x - -
-GetHistogram                                      x x x x - -
-GetTop                                            x x x x - -
-RunQuery                                          x x x x - -
-ReadCatalog                                       x x x x - -
-GetStatus                                         x x x x - -
-GetMetrics                                        x x x x - -
-GetLedger                                         x x x x - -
-ListSources                                       x x x x - -
-GetSource                                         x x x x - -
-ListDeadLetters                                   x x x x - -
-GetStore                                          x x x x - -
-GetJournal                                        x x x x - -
-ListHolds                                         x x x x - -
-GetConfiguration                                  x x - x - -
-ListUsers                                         x x - x - -
-GetUser                                           x x - x - -
-ListTokens                                        x x - x - -
-ListPolicies                                      x x - x - -
-PutEvents                                         x x - - x -
-PauseSource                                       x x - - - -
-ResumeSource                                      x x - - - -
-ReplayDeadLetters                                 x x - - - -
-DeleteDeadLetters                                 x x - - - -
-PutHold                                           x x - - - -
-DeleteHold                                        x x - - - -
-CompactStore                                      x x - - - -
-ExpireStore                                       x x - - - -
-ReloadConfiguration                               x x - - - -
-CreateUser                                        x x - - - -
-UpdateUser                                        x x - - - -
-DeleteUser                                        x x - - - -
-CreateToken                                       x x - - - -
-RevokeToken                                       x x - - - -
-ListAccessKeys                                    x x - x - -
-ListRoles                                         x x - x - -
-GetRole                                           x x - x - -
-CreateAccessKey                                   x x - - - -
-UpdateAccessKey                                   x x - - - -
-DeleteAccessKey                                   x x - - - -
-CreateRole                                        x x - - - -
-UpdateRole                                        x x - - - -
-DeleteRole                                        x x - - - -
-RevokeRoleSessions                                x x - - - -
-sts:GetCallerIdentity                             x x x x x x
-sts:GetSessionToken                               x x x x x x
-sts:GetAccessKeyInfo                              x x x x x x
-sts:AssumeRole                                    x x x x x x
-cloudtrail:LookupEvents                           x x x x - -
-cloudtrail:StartQuery                             x x x x - -
-cloudtrail:DescribeQuery                          x x x x - -
-cloudtrail:GetQueryResults                        x x x x - -
-cloudtrail:ListQueries                            x x x x - -
-cloudtrail:CancelQuery                            x x x x - -
-cloudtrail:ListEventDataStores                    x x x x - -
-cloudtrail:GetEventDataStore                      x x x x - -
-cloudtrail:GetChannel                             x x - x - -
-cloudtrail:ListChannels                           x x - x - -
-cloudtrail:ListTags                               x x - x - -
-cloudtrail-data:PutAuditEvents                    x x - - x -
-cloudtrail:CreateEventDataStore                   x x - - - -
-cloudtrail:UpdateEventDataStore                   x x - - - -
-cloudtrail:DeleteEventDataStore                   x x - - - -
-cloudtrail:RestoreEventDataStore                  x x - - - -
-cloudtrail:StartEventDataStoreIngestion           x x - - - -
-cloudtrail:StopEventDataStoreIngestion            x x - - - -
-cloudtrail:CreateChannel                          x x - - - -
-cloudtrail:UpdateChannel                          x x - - - -
-cloudtrail:DeleteChannel                          x x - - - -
-cloudtrail:AddTags                                x x - - - -
-cloudtrail:RemoveTags                             x x - - - -
-organizations:DescribeOrganization                x x - x - -
-organizations:ListAccounts                        x x - x - -
-organizations:DescribeAccount                     x x - x - -
-organizations:ListRoots                           x x - x - -
-organizations:ListParents                         x x - x - -
-organizations:ListChildren                        x x - x - -
-organizations:ListOrganizationalUnitsForParent    x x - x - -
-organizations:ListAccountsForParent               x x - x - -
-organizations:DescribeOrganizationalUnit          x x - x - -
-organizations:ListDelegatedAdministrators         x x - x - -
-organizations:ListDelegatedServicesForAccount     x x - x - -
-organizations:ListAWSServiceAccessForOrganization x x - x - -
-organizations:ListTagsForResource                 x x - x - -
-iam:GetUser                                       x x - x - -
-iam:ListUsers                                     x x - x - -
-iam:ListAccessKeys                                x x - x - -
-iam:GetAccessKeyLastUsed                          x x - x - -
-iam:GetRole                                       x x - x - -
-iam:ListRoles                                     x x - x - -
-iam:ListAttachedUserPolicies                      x x - x - -
-iam:ListAttachedRolePolicies                      x x - x - -
-iam:ListPolicies                                  x x - x - -
-iam:GetPolicy                                     x x - x - -
-iam:GetPolicyVersion                              x x - x - -
-iam:GetAccountSummary                             x x - x - -
-iam:ListAccountAliases                            x x - x - -
-iam:CreateUser                                    x x - - - -
-iam:DeleteUser                                    x x - - - -
-iam:CreateAccessKey                               x x - - - -
-iam:UpdateAccessKey                               x x - - - -
-iam:DeleteAccessKey                               x x - - - -
-iam:AttachUserPolicy                              x x - - - -
-iam:DetachUserPolicy                              x x - - - -
-iam:CreateRole                                    x x - - - -
-iam:UpdateRole                                    x x - - - -
-iam:DeleteRole                                    x x - - - -
-iam:UpdateAssumeRolePolicy                        x x - - - -
-iam:AttachRolePolicy                              x x - - - -
-iam:DetachRolePolicy                              x x - - - -
+GetCallerIdentity                                 x x x x x x x
+SearchEvents                                      x x x x - - -
+GetEvent                                          x x x x - - -
+TailEvents                                        x x x x - - -
+GetHistogram                                      x x x x - - -
+GetTop                                            x x x x - - -
+RunQuery                                          x x x x - - -
+ReadCatalog                                       x x x x - - -
+GetStatus                                         x x x x - - -
+GetMetrics                                        x x x x - - -
+GetLedger                                         x x x x - - -
+ListSources                                       x x x x - - -
+GetSource                                         x x x x - - -
+ListDeadLetters                                   x x x x - - -
+GetStore                                          x x x x - - -
+GetJournal                                        x x x x - - -
+ListHolds                                         x x x x - - -
+GetConfiguration                                  x x - x - - -
+ListUsers                                         x x - x - - -
+GetUser                                           x x - x - - -
+ListTokens                                        x x - x - - -
+ListPolicies                                      x x - x - - -
+PutEvents                                         x x - - x - -
+PauseSource                                       x x - - - - -
+ResumeSource                                      x x - - - - -
+ReplayDeadLetters                                 x x - - - - -
+DeleteDeadLetters                                 x x - - - - -
+PutHold                                           x x - - - - -
+DeleteHold                                        x x - - - - -
+CompactStore                                      x x - - - - -
+ExpireStore                                       x x - - - - -
+ReloadConfiguration                               x x - - - - -
+CreateUser                                        x x - - - - -
+UpdateUser                                        x x - - - - -
+DeleteUser                                        x x - - - - -
+CreateToken                                       x x - - - - -
+RevokeToken                                       x x - - - - -
+ListAccessKeys                                    x x - x - - -
+ListRoles                                         x x - x - - -
+GetRole                                           x x - x - - -
+CreateAccessKey                                   x x - - - - -
+UpdateAccessKey                                   x x - - - - -
+DeleteAccessKey                                   x x - - - - -
+CreateRole                                        x x - - - - -
+UpdateRole                                        x x - - - - -
+DeleteRole                                        x x - - - - -
+RevokeRoleSessions                                x x - - - - -
+sts:GetCallerIdentity                             x x x x x x x
+sts:GetSessionToken                               x x x x x x x
+sts:GetAccessKeyInfo                              x x x x x x x
+sts:AssumeRole                                    x x x x x x x
+cloudtrail:LookupEvents                           x x x x - - -
+cloudtrail:StartQuery                             x x x x - - -
+cloudtrail:DescribeQuery                          x x x x - - -
+cloudtrail:GetQueryResults                        x x x x - - -
+cloudtrail:ListQueries                            x x x x - - -
+cloudtrail:CancelQuery                            x x x x - - -
+cloudtrail:ListEventDataStores                    x x x x - - -
+cloudtrail:GetEventDataStore                      x x x x - - -
+cloudtrail:GetChannel                             x x - x - - -
+cloudtrail:ListChannels                           x x - x - - -
+cloudtrail:ListTags                               x x - x - - -
+cloudtrail-data:PutAuditEvents                    x x - - x - -
+cloudtrail:CreateEventDataStore                   x x - - - - -
+cloudtrail:UpdateEventDataStore                   x x - - - - -
+cloudtrail:DeleteEventDataStore                   x x - - - - -
+cloudtrail:RestoreEventDataStore                  x x - - - - -
+cloudtrail:StartEventDataStoreIngestion           x x - - - - -
+cloudtrail:StopEventDataStoreIngestion            x x - - - - -
+cloudtrail:CreateChannel                          x x - - - - -
+cloudtrail:UpdateChannel                          x x - - - - -
+cloudtrail:DeleteChannel                          x x - - - - -
+cloudtrail:AddTags                                x x - - - - -
+cloudtrail:RemoveTags                             x x - - - - -
+organizations:DescribeOrganization                x x - x - - -
+organizations:ListAccounts                        x x - x - - -
+organizations:DescribeAccount                     x x - x - - -
+organizations:ListRoots                           x x - x - - -
+organizations:ListParents                         x x - x - - -
+organizations:ListChildren                        x x - x - - -
+organizations:ListOrganizationalUnitsForParent    x x - x - - -
+organizations:ListAccountsForParent               x x - x - - -
+organizations:DescribeOrganizationalUnit          x x - x - - -
+organizations:ListDelegatedAdministrators         x x - x - - -
+organizations:ListDelegatedServicesForAccount     x x - x - - -
+organizations:ListAWSServiceAccessForOrganization x x - x - - -
+organizations:ListTagsForResource                 x x - x - - -
+iam:GetUser                                       x x - x - - -
+iam:ListUsers                                     x x - x - - -
+iam:ListAccessKeys                                x x - x - - -
+iam:GetAccessKeyLastUsed                          x x - x - - -
+iam:GetRole                                       x x - x - - -
+iam:ListRoles                                     x x - x - - -
+iam:ListAttachedUserPolicies                      x x - x - - -
+iam:ListAttachedRolePolicies                      x x - x - - -
+iam:ListPolicies                                  x x - x - - -
+iam:GetPolicy                                     x x - x - - -
+iam:GetPolicyVersion                              x x - x - - -
+iam:GetAccountSummary                             x x - x - - -
+iam:ListAccountAliases                            x x - x - - -
+iam:CreateUser                                    x x - - - - -
+iam:DeleteUser                                    x x - - - - -
+iam:CreateAccessKey                               x x - - - - -
+iam:UpdateAccessKey                               x x - - - - -
+iam:DeleteAccessKey                               x x - - - - -
+iam:AttachUserPolicy                              x x - - - - -
+iam:DetachUserPolicy                              x x - - - - -
+iam:CreateRole                                    x x - - - - -
+iam:UpdateRole                                    x x - - - - -
+iam:DeleteRole                                    x x - - - - -
+iam:UpdateAssumeRolePolicy                        x x - - - - -
+iam:AttachRolePolicy                              x x - - - - -
+iam:DetachRolePolicy                              x x - - - - -
+cloudtrail:DescribeTrails                         x x - x - - -
+cloudtrail:ListTrails                             x x - x - - -
+cloudtrail:GetTrail                               x x - x - - -
+cloudtrail:GetTrailStatus                         x x - x - - -
+cloudtrail:GetEventSelectors                      x x - x - - -
+cloudtrail:GetInsightSelectors                    x x - x - - -
+cloudtrail:ListPublicKeys                         x x - x - - -
+cloudtrail:GetResourcePolicy                      x x - x - - -
+cloudtrail:GetEventConfiguration                  x x - x - - -
+cloudtrail:ListInsightsData                       x x x x - - -
+cloudtrail:ListInsightsMetricData                 x x x x - - -
+cloudtrail:CreateTrail                            x x - - - - -
+cloudtrail:UpdateTrail                            x x - - - - -
+cloudtrail:DeleteTrail                            x x - - - - -
+cloudtrail:StartLogging                           x x - - - - -
+cloudtrail:StopLogging                            x x - - - - -
+cloudtrail:PutEventSelectors                      x x - - - - -
+cloudtrail:PutInsightSelectors                    x x - - - - -
+cloudtrail:PutEventConfiguration                  x x - - - - -
+cloudtrail:PutResourcePolicy                      x x - - - - -
+cloudtrail:DeleteResourcePolicy                   x x - - - - -
+cloudtrail:RegisterOrganizationDelegatedAdmin     x x - - - - -
+cloudtrail:DeregisterOrganizationDelegatedAdmin   x x - - - - -
+s3:ListAllMyBuckets                               x x x x - x -
+s3:GetBucketLocation                              x x x x - x -
+s3:ListBucket                                     x x x x - x -
+s3:ListBucketVersions                             x x x x - x -
+s3:ListBucketMultipartUploads                     x x x x - x -
+s3:ListMultipartUploadParts                       x x x x - x -
+s3:GetObject                                      x x x x - x -
+s3:GetObjectVersion                               x x x x - x -
+s3:GetObjectAttributes                            x x x x - x -
+s3:GetObjectVersionAttributes                     x x x x - x -
+s3:GetObjectTagging                               x x x x - x -
+s3:GetObjectVersionTagging                        x x x x - x -
+s3:GetObjectAcl                                   x x x x - x -
+s3:GetObjectVersionAcl                            x x x x - x -
+s3:GetObjectRetention                             x x x x - x -
+s3:GetObjectLegalHold                             x x x x - x -
+s3:PutObject                                      x x - - - x -
+s3:DeleteObject                                   x x - - - x -
+s3:DeleteObjectVersion                            x x - - - x -
+s3:AbortMultipartUpload                           x x - - - x -
+s3:PutObjectTagging                               x x - - - x -
+s3:PutObjectVersionTagging                        x x - - - x -
+s3:DeleteObjectTagging                            x x - - - x -
+s3:DeleteObjectVersionTagging                     x x - - - x -
+s3:RestoreObject                                  x x - - - x -
+s3:GetBucketPolicy                                x x - x - - -
+s3:GetBucketPolicyStatus                          x x - x - - -
+s3:GetBucketAcl                                   x x - x - - -
+s3:GetBucketPublicAccessBlock                     x x - x - - -
+s3:GetAccountPublicAccessBlock                    x x - x - - -
+s3:GetBucketOwnershipControls                     x x - x - - -
+s3:GetEncryptionConfiguration                     x x - x - - -
+s3:GetLifecycleConfiguration                      x x - x - - -
+s3:GetBucketLogging                               x x - x - - -
+s3:GetBucketNotification                          x x - x - - -
+s3:GetBucketObjectLockConfiguration               x x - x - - -
+s3:GetBucketRequestPayment                        x x - x - - -
+s3:GetBucketTagging                               x x - x - - -
+s3:GetBucketVersioning                            x x - x - - -
+s3:GetBucketCORS                                  x x - x - - -
+s3:GetBucketWebsite                               x x - x - - -
+s3:GetReplicationConfiguration                    x x - x - - -
+s3:GetAccelerateConfiguration                     x x - x - - -
+s3:GetAnalyticsConfiguration                      x x - x - - -
+s3:GetInventoryConfiguration                      x x - x - - -
+s3:GetMetricsConfiguration                        x x - x - - -
+s3:GetIntelligentTieringConfiguration             x x - x - - -
+s3:CreateBucket                                   x x - - - - -
+s3:DeleteBucket                                   x x - - - - -
+s3:PutBucketPolicy                                x x - - - - -
+s3:DeleteBucketPolicy                             x x - - - - -
+s3:PutBucketAcl                                   x x - - - - -
+s3:PutBucketPublicAccessBlock                     x x - - - - -
+s3:PutAccountPublicAccessBlock                    x x - - - - -
+s3:PutBucketOwnershipControls                     x x - - - - -
+s3:PutEncryptionConfiguration                     x x - - - - -
+s3:PutLifecycleConfiguration                      x x - - - - -
+s3:PutBucketLogging                               x x - - - - -
+s3:PutBucketNotification                          x x - - - - -
+s3:PutBucketObjectLockConfiguration               x x - - - - -
+s3:PutBucketRequestPayment                        x x - - - - -
+s3:PutBucketTagging                               x x - - - - -
+s3:PutBucketVersioning                            x x - - - - -
+s3:PutBucketCORS                                  x x - - - - -
+s3:PutBucketWebsite                               x x - - - - -
+s3:DeleteBucketWebsite                            x x - - - - -
+s3:PutReplicationConfiguration                    x x - - - - -
+s3:PutAccelerateConfiguration                     x x - - - - -
+s3:PutAnalyticsConfiguration                      x x - - - - -
+s3:PutInventoryConfiguration                      x x - - - - -
+s3:PutMetricsConfiguration                        x x - - - - -
+s3:PutIntelligentTieringConfiguration             x x - - - - -
+s3:PutObjectAcl                                   x x - - - - -
+s3:PutObjectVersionAcl                            x x - - - - -
+s3:PutObjectRetention                             x x - - - - -
+s3:PutObjectLegalHold                             x x - - - - -
+s3:BypassGovernanceRetention                      x x - - - - -
+kms:Encrypt                                       x x - - - x -
+kms:Decrypt                                       x x x x - x -
+kms:GenerateDataKey                               x x - - - x -
+kms:GenerateDataKeyWithoutPlaintext               x x - - - x -
+kms:ReEncryptFrom                                 x x - - - x -
+kms:ReEncryptTo                                   x x - - - x -
+kms:GenerateRandom                                x x - - - x -
+kms:DescribeKey                                   x x - x - - -
+kms:ListKeys                                      x x - x - - -
+kms:ListAliases                                   x x - x - - -
+kms:GetKeyPolicy                                  x x - x - - -
+kms:ListKeyPolicies                               x x - x - - -
+kms:GetKeyRotationStatus                          x x - x - - -
+kms:ListKeyRotations                              x x - x - - -
+kms:ListResourceTags                              x x - x - - -
+kms:CreateKey                                     x x - - - - -
+kms:UpdateKeyDescription                          x x - - - - -
+kms:EnableKey                                     x x - - - - -
+kms:DisableKey                                    x x - - - - -
+kms:PutKeyPolicy                                  x x - - - - -
+kms:CreateAlias                                   x x - - - - -
+kms:UpdateAlias                                   x x - - - - -
+kms:DeleteAlias                                   x x - - - - -
+kms:EnableKeyRotation                             x x - - - - -
+kms:DisableKeyRotation                            x x - - - - -
+kms:RotateKeyOnDemand                             x x - - - - -
+kms:ScheduleKeyDeletion                           x x - - - - -
+kms:CancelKeyDeletion                             x x - - - - -
+kms:TagResource                                   x x - - - - -
+kms:UntagResource                                 x x - - - - -
+sns:Publish                                       x x - - - - -
+sns:ListTopics                                    x x - x - - -
+sns:GetTopicAttributes                            x x - x - - -
+sns:ListSubscriptions                             x x - x - - -
+sns:ListSubscriptionsByTopic                      x x - x - - -
+sns:GetSubscriptionAttributes                     x x - x - - -
+sns:ListTagsForResource                           x x - x - - -
+sns:GetDataProtectionPolicy                       x x - x - - -
+sns:CreateTopic                                   x x - - - - -
+sns:DeleteTopic                                   x x - - - - -
+sns:SetTopicAttributes                            x x - - - - -
+sns:Subscribe                                     x x - - - - -
+sns:ConfirmSubscription                           x x - - - - -
+sns:Unsubscribe                                   x x - - - - -
+sns:SetSubscriptionAttributes                     x x - - - - -
+sns:AddPermission                                 x x - - - - -
+sns:RemovePermission                              x x - - - - -
+sns:TagResource                                   x x - - - - -
+sns:UntagResource                                 x x - - - - -
+sns:PutDataProtectionPolicy                       x x - - - - -
 `
 
 func TestMatrix(t *testing.T) {
 	t.Parallel()
 	s := open(t, t.TempDir(), Options{})
-	callers := make([]Caller, 6)
+	callers := make([]Caller, 7)
 	callers[0], _ = s.must(t, RootName)
-	for i, r := range []Role{RoleAdmin, RoleAnalyst, RoleAuditor, RoleRecorder} {
+	for i, r := range []Role{RoleAdmin, RoleAnalyst, RoleAuditor, RoleRecorder, RoleStorage} {
 		callers[i+1], _ = s.must(t, "user-"+string(r), r)
 	}
-	callers[5], _ = s.must(t, "nobody")
+	callers[6], _ = s.must(t, "nobody")
 	other, _ := s.must(t, "other", RoleAdmin)
 	seen := map[Action]bool{}
 	for line := range strings.Lines(strings.TrimSpace(matrix)) {
 		cells := strings.Fields(line)
 		i := slices.IndexFunc(actions, func(i ActionInfo) bool { return string(i.Action) == cells[0] })
-		if i < 0 || len(cells) != 7 {
+		if i < 0 || len(cells) != 8 {
 			t.Fatalf("line %q", line)
 		}
 		a := actions[i]

@@ -78,7 +78,7 @@ func TestAccess(t *testing.T) {
 		names = append(names, "user-"+string(r.Role))
 	}
 	var b strings.Builder
-	b.WriteString("| action | group | on | root | admin | analyst | auditor | recorder | what it is |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.WriteString("| action | group | on | root | admin | analyst | auditor | recorder | storage | what it is |\n|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, a := range iam.Actions() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |", a.Action, a.Group, a.On)
 		for _, name := range names {

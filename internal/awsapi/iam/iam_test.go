@@ -478,7 +478,7 @@ func TestPolicies(t *testing.T) {
 		}
 		return strings.Join(all, ", ")
 	}
-	const all = "SpoorAdmin 1, SpoorAnalyst 1, SpoorAuditor 0, SpoorRecorder 0"
+	const all = "SpoorAdmin 1, SpoorAnalyst 1, SpoorAuditor 0, SpoorRecorder 0, SpoorStorage 0"
 	for _, x := range []struct {
 		in   client.ListPoliciesInput
 		want string
@@ -492,7 +492,7 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	one, err := c.GetPolicy(ctx, &client.GetPolicyInput{PolicyArn: str(analyst)})
-	if err != nil || *one.Policy.Description != "Reads and queries events, and sees how the service is doing." {
+	if err != nil || *one.Policy.Description != "Reads and queries events, reads objects, and sees how the service is doing." {
 		t.Errorf("%+v %v", one, err)
 	}
 
@@ -546,7 +546,7 @@ func TestPolicies(t *testing.T) {
 		}
 	}
 	sum, err := c.GetAccountSummary(ctx, &client.GetAccountSummaryInput{})
-	if err != nil || sum.SummaryMap["Users"] != 6 || sum.SummaryMap["Roles"] != 0 || sum.SummaryMap["AccessKeysPerUserQuota"] != 2 || sum.SummaryMap["AccountAccessKeysPresent"] != 0 {
+	if err != nil || sum.SummaryMap["Users"] != 7 || sum.SummaryMap["Roles"] != 0 || sum.SummaryMap["AccessKeysPerUserQuota"] != 2 || sum.SummaryMap["AccountAccessKeysPresent"] != 0 {
 		t.Errorf("%+v %v", sum, err)
 	}
 	aliases, err := c.ListAccountAliases(ctx, &client.ListAccountAliasesInput{})
@@ -588,7 +588,7 @@ func TestPages(t *testing.T) {
 		t.Fatalf("%+v %v", first, err)
 	}
 	rest, err := c.ListPolicies(ctx, &client.ListPoliciesInput{MaxItems: aws.Int32(3), Marker: first.Marker})
-	if err != nil || len(rest.Policies) != 1 || rest.IsTruncated {
+	if err != nil || len(rest.Policies) != 2 || rest.IsTruncated {
 		t.Errorf("%+v %v", rest, err)
 	}
 	for _, got := range []string{
@@ -749,7 +749,7 @@ func TestDenied(t *testing.T) {
 	t.Parallel()
 	r := awsapitest.New(t, services)
 	key := prepared(t, r)
-	for _, role := range []iam.Role{iam.RoleAnalyst, iam.RoleAuditor, iam.RoleRecorder} {
+	for _, role := range []iam.Role{iam.RoleAnalyst, iam.RoleAuditor, iam.RoleRecorder, iam.RoleStorage} {
 		c := client.NewFromConfig(r.Config(r.User(t, "the-"+string(role), role)))
 		before := state(t, r)
 		for name, do := range changes(key) {
