@@ -319,7 +319,7 @@ func TestMasterKey(t *testing.T) {
 		}
 		opened, err := Open(t.Context(), dir, Options{})
 		if !c.opens {
-			if !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), string(master[len(masterPrefix):len(master)-10])) {
+			if !errors.Is(err, ErrDamaged) || strings.Contains(err.Error(), string(master[len("spoor-master-key-v1:"):len(master)-10])) {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			continue

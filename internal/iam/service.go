@@ -18,6 +18,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 
 	"spoor/internal/durable"
+	"spoor/internal/seal"
 )
 
 const (
@@ -56,7 +57,7 @@ type Service struct {
 	policies atomic.Pointer[Policies]
 	actions  map[Action]ActionInfo    // never changed
 	snap     atomic.Pointer[snapshot] // replaced under mu, never changed
-	ring     atomic.Pointer[keyring]  // of the master key; nil while there is none
+	ring     atomic.Pointer[seal.Key] // of the master key; nil while there is none
 	sessions sessionCache
 
 	mu     sync.Mutex // guards what follows, and the state file
@@ -237,7 +238,7 @@ func (s *Service) snapshot(f *file, old *snapshot) *snapshot {
 			if fc.Type == typeToken {
 				c.verifier, _ = parseVerifier(fc.Verifier) // checked when it was read or made
 			} else if k := s.usable(f); k != nil {
-				secret, err := k.open(sealSecret, fc.ID+"\x00"+fc.User, fc.Sealed)
+				secret, err := k.Open(sealSecret, fc.ID+"\x00"+fc.User, fc.Sealed)
 				if err != nil {
 					s.log.Error("an access key cannot be used", "key", fc.ID, "user", fc.User, "error", err)
 				}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"spoor/internal/seal"
 )
 
 // Session is what temporary credentials stand for. Nobody changes one.
@@ -134,19 +136,19 @@ func (s *Service) besideSession(id string) string { return s.opts.Account + "\x0
 func (s *Service) openSession(id, token string) (*sealedSession, error) {
 	if o := s.sessions.get(id); o != nil {
 		if subtle.ConstantTimeCompare([]byte(o.token), []byte(token)) != 1 {
-			return nil, errSeal
+			return nil, seal.ErrSealed
 		}
 		return o, nil
 	}
 	k := s.usable(s.now().file)
 	if k == nil || len(token) > maxTokenText || !sessionKeyID.MatchString(id) {
-		return nil, errSeal
+		return nil, seal.ErrSealed
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || base64.RawURLEncoding.EncodeToString(sealed) != token { // there is one text of each token
-		return nil, errSeal
+		return nil, seal.ErrSealed
 	}
-	text, err := k.open(sealSession, s.besideSession(id), sealed)
+	text, err := k.Open(sealSession, s.besideSession(id), sealed)
 	if err != nil {
 		return nil, err
 	}
@@ -250,7 +252,7 @@ func (s *Service) issue(sn *snapshot, o *sealedSession, now time.Time) (Credenti
 	if err != nil {
 		return Credential{}, fmt.Errorf("write a session: %w", err)
 	}
-	sealed, err := k.seal(sealSession, s.besideSession(id), text)
+	sealed, err := k.Seal(sealSession, s.besideSession(id), text)
 	if err != nil {
 		return Credential{}, err
 	}
