@@ -2,11 +2,15 @@
 //
 // What a trail was told applies to the journal from a sequence on ([Epoch]), so that a follower that is behind, or repeats
 // after a crash, decides as it would have decided at once.
+//
+// A [Book] is the state behind CloudTrail's API: trails with their tags, Insight selectors and aggregations, and, for event data
+// stores and channels, what of the same API is not the lake's: Insight selectors, event configurations and resource policies. It
+// knows the rules of names, limits, Regions and organisations; buckets, keys and topics are looked at by its callers. The state is
+// one file, which docs/formats/trails.md describes.
 package trail
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -15,19 +19,21 @@ import (
 
 // Settings are what of a trail decides over deliveries.
 type Settings struct {
-	Logging             bool
-	Bucket, Prefix      string
-	Topic               string // ARN, empty for none
-	KMSKey              string // ARN, empty for none
-	Validation          bool   // digests are written
-	MultiRegion         bool
-	GlobalServiceEvents bool
-	Organization        bool                // a trail of the organisation: events of all its accounts
-	Basic               []selector.Basic    `json:",omitempty"` // or Advanced; without either, the default: management events
-	Advanced            []selector.Advanced `json:",omitempty"`
+	Logging             bool                `json:"logging"`
+	Bucket              string              `json:"bucket"`
+	Prefix              string              `json:"prefix,omitempty"`
+	Topic               string              `json:"topic,omitempty"`  // ARN, empty for none
+	KMSKey              string              `json:"kmsKey,omitempty"` // ARN, empty for none
+	Validation          bool                `json:"validation"`       // digests are written
+	MultiRegion         bool                `json:"multiRegion"`
+	GlobalServiceEvents bool                `json:"globalServiceEvents"`
+	Organization        bool                `json:"organization"`       // a trail of the organisation: events of all its accounts
+	Basic               []selector.Basic    `json:"basic,omitempty"`    // or Advanced; without either, the default: management events
+	Advanced            []selector.Advanced `json:"advanced,omitempty"` // of categories Management, Data and NetworkActivity
 }
 
-// Epoch is the settings of entries of the journal with sequences greater than After, up to the next epoch.
+// Epoch is the settings of entries of the journal with sequences greater than After, up to the next epoch. After is not before
+// the record of the call that made it, so that the record of a call that stops a trail is still in the trail.
 type Epoch struct {
 	After    uint64
 	At       time.Time
@@ -39,34 +45,28 @@ type Trail struct {
 	ARN, Name           string
 	Account, HomeRegion string
 	OrganizationID      string   // of a trail of an organisation
-	Accounts            []string // whose events it takes: its own, or those of the organisation
-	Epochs              []Epoch  // in rising order; never empty
+	Accounts            []string // whose events it takes: its own, or those of the organisation; sorted
+	Epochs              []Epoch  // in rising order of After; never empty
 	Deleted             bool     // ended with the last epoch, and kept until that is delivered
+}
+
+// Organization is the organisation that trails can be for. One without an ID is none.
+type Organization struct {
+	ID         string
+	Management string   // account
+	Accounts   []string // Management is among them
 }
 
 // Options of Open.
 type Options struct {
-	Account, Region, Partition string
-	Now                        func() time.Time // default [time.Now]
-	Log                        *slog.Logger     // default discards
+	Account, Region, Partition string // Account and Region are those of the installation; Partition is aws by default
+	Organization               Organization
+	// Position is the last sequence of the journal. Without it, all epochs begin at its beginning.
+	Position func(context.Context) (uint64, error)
+	Wait     time.Duration    // how long a lock is waited for that another process has
+	Now      func() time.Time // default [time.Now]
+	Log      *slog.Logger     // default discards
 }
-
-// Book keeps trails. Its methods may be called concurrently.
-type Book struct{}
-
-// Open opens the book in a folder.
-func Open(ctx context.Context, dir string, o Options) (*Book, error) {
-	return nil, errors.New("not built yet")
-}
-
-// Close ends the book.
-func (b *Book) Close() error { return nil }
-
-// Deliverable gives the trails that deliveries are for, and a channel that is closed when they have changed.
-func (b *Book) Deliverable() ([]Trail, <-chan struct{}) { return nil, nil }
-
-// Delivered tells that everything up to a sequence is settled: epochs before it, and trails that were deleted, are forgotten.
-func (b *Book) Delivered(seq uint64) error { return errors.New("not built yet") }
 
 // Status is how the deliveries of a trail from a Region are doing. Zero times are never.
 type Status struct {
