@@ -37,39 +37,46 @@ type Verified struct {
 }
 
 // Verify looks whether a digest is what was signed. text is uncompressed, metadata that of its object without x-amz-meta-, and keys
-// finds a public key by its fingerprint.
+// finds a public key by its fingerprint, nil when there is none.
 func Verify(text []byte, metadata map[string]string, at Location, keys func(fingerprint string) (*Verifier, error)) Verified {
-	sum := sha256.Sum256(text)
-	v := Verified{Hash: hex.EncodeToString(sum[:]), Signature: metadata[MetaSignature]}
+	v := Verified{Hash: Hash(text), Signature: metadata[MetaSignature]}
 	d, err := Parse(text)
 	if err != nil {
 		v.Verdict, v.Reason = InvalidFormat, err.Error()
 		return v
 	}
 	v.Digest = d
+	v.Verdict, v.Reason = d.Verify(v.Hash, metadata, at, keys)
+	return v
+}
+
+// Hash is the hash of a text as digests give hashes.
+func Hash(text []byte) string {
+	sum := sha256.Sum256(text)
+	return hex.EncodeToString(sum[:])
+}
+
+// Verify is [Verify] for a digest that was parsed. hash is the [Hash] of its text; reason is a sentence without its end, empty for
+// [Valid].
+func (d *Digest) Verify(hash string, metadata map[string]string, at Location, keys func(fingerprint string) (*Verifier, error)) (v Verdict, reason string) {
 	if d.Object != at.Object || at.Bucket != "" && d.Bucket != at.Bucket {
-		v.Verdict, v.Reason = Moved, fmt.Sprintf("it was made for s3://%s/%s", d.Bucket, d.Object)
-		return v
+		return Moved, fmt.Sprintf("it was made for s3://%s/%s", d.Bucket, d.Object)
 	}
-	if v.Signature == "" {
-		v.Verdict, v.Reason = Unsigned, "its metadata has no signature"
-		return v
+	signature := metadata[MetaSignature]
+	if signature == "" {
+		return Unsigned, "its metadata has no signature"
 	}
 	if by := metadata[MetaAlgorithm]; by != SignatureAlgorithm || d.Algorithm != SignatureAlgorithm {
-		v.Verdict, v.Reason = BadAlgorithm, fmt.Sprintf("its signature algorithm is %q, and in its metadata %q, not %s", d.Algorithm, by, SignatureAlgorithm)
-		return v
+		return BadAlgorithm, fmt.Sprintf("its signature algorithm is %q, and in its metadata %q, not %s", d.Algorithm, by, SignatureAlgorithm)
 	}
 	key, err := keys(d.Fingerprint)
 	if err != nil {
-		v.Verdict, v.Reason = BadKey, err.Error()
-		return v
+		return BadKey, err.Error()
 	}
 	if key == nil {
-		v.Verdict, v.Reason = KeyUnknown, fmt.Sprintf("its key %.64s is not among the public keys", d.Fingerprint)
-		return v
+		return KeyUnknown, fmt.Sprintf("its key %.64s is not among the public keys", d.Fingerprint)
 	}
-	v.Verdict, v.Reason = key.check(d, v.Hash, v.Signature)
-	return v
+	return key.check(d, hash, signature)
 }
 
 // Verifier is a public key that is ready to verify.
