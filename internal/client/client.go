@@ -188,7 +188,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 type call struct {
 	method, path string // below the API
 	query        url.Values
-	body         any // as JSON; nil for none
+	body         any    // as JSON; nil for none
+	lines        []byte // JSON Lines, in place of body
 	header       http.Header
 	asks         bool // changes nothing
 }
@@ -293,6 +294,8 @@ func (c *Client) once(ctx context.Context, q call) (*http.Response, error) {
 			return nil, fmt.Errorf("write the request: %w", err)
 		}
 		body = bytes.NewReader(text)
+	} else if q.lines != nil {
+		body = bytes.NewReader(q.lines)
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, u.String(), body)
 	if err != nil {
@@ -303,6 +306,9 @@ func (c *Client) once(ctx context.Context, q call) (*http.Response, error) {
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if q.lines != nil {
+		req.Header.Set("Content-Type", "application/x-ndjson")
 	}
 	req.Header.Set("User-Agent", c.o.UserAgent)
 	token, err := c.o.Token()

@@ -1,8 +1,11 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
+	"net/http"
 	"net/url"
 	"strconv"
 	"time"
@@ -120,4 +123,22 @@ func (c *Client) Count(ctx context.Context, s Search) (*Counts, error) {
 	out := &Counts{}
 	err := c.get(ctx, "/histogram", q, out)
 	return out, err
+}
+
+// Push puts records into a source of type push, all or none, and returns when they are durable. Since they carry ids it is
+// tried again like a question: what was taken twice counts once.
+func (c *Client) Push(ctx context.Context, source string, records [][]byte) error {
+	var taken struct{ Accepted, Ignored, Rejected int64 }
+	lines := append(bytes.Join(records, []byte("\n")), '\n')
+	q := url.Values{}
+	if source != "" {
+		q.Set("source", source)
+	}
+	if err := c.whole(ctx, call{method: http.MethodPost, path: "/events", query: q, lines: lines, asks: true}, &taken); err != nil {
+		return err
+	}
+	if taken.Accepted != int64(len(records)) {
+		return fmt.Errorf("of %d records the server took %d, left out %d and refused %d", len(records), taken.Accepted, taken.Ignored, taken.Rejected)
+	}
+	return nil
 }

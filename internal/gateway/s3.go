@@ -304,7 +304,7 @@ func parseCopy(values []string) Copy {
 		return Copy{Malformed: true}
 	}
 	text, version, _ := strings.Cut(values[0], "?versionId=")
-	path, err := url.PathUnescape(text)
+	path, err := url.QueryUnescape(text) // a plus is a space, to S3 too
 	bucket, key, ok := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if err != nil || !ok || bucket == "" || key == "" || strings.ContainsRune(bucket, ':') || !utf8.ValidString(path) {
 		return Copy{Malformed: true}
