@@ -184,8 +184,9 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if refused != nil {
 		answer = x.told(refused)
 	}
-	if err := x.record(answer); err != nil {
-		x.takeBack()
+	err := x.record(answer)
+	x.after(err == nil)
+	if err != nil {
 		answer = x.told(&Error{Code: InternalFailure, Message: "The call could not be recorded, and was not carried out.", cause: err})
 	}
 	if x.holds {
@@ -661,10 +662,16 @@ func object(text json.RawMessage) any {
 	return text
 }
 
-// takeBack undoes what the handler did.
-func (x *exchange) takeBack() {
+// after undoes what the handler did, the last thing first, or tells it that the call is recorded.
+func (x *exchange) after(recorded bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(x.r.Context()), recordTimeout)
 	defer cancel()
+	if recorded {
+		for _, f := range x.call.recorded {
+			f(ctx)
+		}
+		return
+	}
 	for _, undo := range slices.Backward(x.call.undo) {
 		undo(ctx)
 	}

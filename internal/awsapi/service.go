@@ -88,6 +88,7 @@ type Call struct {
 	resources  []recorder.Resource
 	additional map[string]any
 	undo       []func(context.Context)
+	recorded   []func(context.Context)
 }
 
 // Resource tells the record what the call is about. The handler's goroutine may use it.
@@ -104,6 +105,9 @@ func (c *Call) Annotate(key string, value any) {
 // OnUnrecorded is the way back of a handler that changed something: f runs, the last one first, when the call turns out not to
 // be recordable, which fails it.
 func (c *Call) OnUnrecorded(f func(context.Context)) { c.undo = append(c.undo, f) }
+
+// OnRecorded is for what may be known only when the call is recorded: f runs behind that, before the answer.
+func (c *Call) OnRecorded(f func(context.Context)) { c.recorded = append(c.recorded, f) }
 
 // ServiceOptions of NewService.
 type ServiceOptions struct {
