@@ -67,8 +67,21 @@ type entry struct {
 	gone   bool                    // it is to be forgotten when it has ended
 
 	// Of the one who has taken it out of the queue.
-	sql query.SQL
-	w   *writer
+	sql   query.SQL
+	w     *writer
+	ahead *ahead // the first question, when it was asked already
+}
+
+// ahead is a question that was asked before its query is known to be one: the engine then says whether it is, and the query
+// need not be planned twice.
+type ahead struct {
+	ctx      context.Context
+	timed    context.Context // ctx with the time limit
+	done     context.CancelFunc
+	accepted chan struct{} // closed when the engine takes the question
+	answered chan struct{} // closed when what follows is there
+	rows     Rows
+	err      error
 }
 
 // Why queries end, as causes of contexts.
@@ -423,8 +436,9 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 		path: filepath.Join(m.dir, h.ID+suffix), done: make(chan struct{}), sql: c.sql,
 	}
 	// The disk takes as long as the engine does: one does not wait for the other.
+	e.ahead = m.ask(e)
 	checked := make(chan error, 1)
-	go func() { checked <- m.o.Engine.Check(ctx, c.sql) }()
+	go func() { checked <- m.check(ctx, e) }()
 	w, err := createFile(m.dir, h, m.codec, func(n int64) error { return m.grow(e, n) })
 	if err != nil {
 		err = fmt.Errorf("start a query: %w", err)
@@ -439,6 +453,17 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 	}
 	if err != nil {
 		m.charge(e, 0)
+		if e.ahead != nil {
+			e.cancel(err)
+			m.mu.Unlock()
+			<-e.ahead.answered
+			if rows := e.ahead.rows; rows != nil {
+				err = errors.Join(err, rows.Close())
+			}
+			e.ahead.done()
+			m.mu.Lock()
+			m.ended(e)
+		}
 		if w != nil {
 			if rerr := errors.Join(w.close(), os.Remove(e.path)); rerr != nil {
 				m.o.Log.Error("the file of a query that was refused could not be removed", "file", e.path, "error", rerr)
@@ -452,10 +477,86 @@ func (m *Manager) Start(ctx context.Context, s Spec) (_ Query, err error) {
 	m.all = slices.Insert(m.all, i, e)
 	m.counts.Started++
 	m.expire(time.Now())
-	m.enqueue(e)
+	if e.ahead != nil {
+		m.tasks.Add(1)
+		go m.run(e.ahead.ctx, e)
+	} else {
+		m.enqueue(e)
+	}
 	q := e.q
 	q.Statement = h.Statement
 	return q, nil
+}
+
+// ask lets a query that is being started run at once, when no other waits. Without room it returns nil.
+func (m *Manager) ask(e *entry) *ahead {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.running >= m.o.Running || len(m.queue) > 0 {
+		return nil
+	}
+	a := &ahead{ctx: m.begin(e), accepted: make(chan struct{}), answered: make(chan struct{})}
+	a.timed, a.done = context.WithTimeoutCause(a.ctx, m.o.Timeout, errTimedOut)
+	sql := m.question(e)
+	sql.Accepted = sync.OnceFunc(func() { close(a.accepted) })
+	m.tasks.Add(1)
+	go func() {
+		defer m.tasks.Done()
+		defer close(a.answered)
+		a.rows, a.err = m.o.Engine.SQL(a.timed, sql)
+	}()
+	return a
+}
+
+// check tells whether a query may be asked. What else keeps it from its answer is for later.
+func (m *Manager) check(ctx context.Context, e *entry) error {
+	if a := e.ahead; a != nil {
+		select {
+		case <-a.accepted:
+			return nil
+		case <-a.answered:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		select {
+		case <-a.accepted: // what failed is the answer
+			return nil
+		default:
+		}
+		var no *query.RefusedError
+		if a.err == nil || errors.As(a.err, &no) || errors.Is(a.err, query.ErrInvalid) {
+			return a.err
+		}
+	}
+	return m.o.Engine.Check(ctx, e.sql)
+}
+
+// question is what the engine is asked for a query.
+func (m *Manager) question(e *entry) query.SQL {
+	sql := e.sql
+	sql.Timeout, sql.Whole = m.o.Timeout, true
+	return sql
+}
+
+// begin counts a query as running, and gives the context that it runs in. The caller holds the lock.
+func (m *Manager) begin(e *entry) context.Context {
+	m.running++
+	m.busy[e.q.Owner.Account]++
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	e.cancel, e.q.Status, e.began = cancel, Running, time.Now()
+	return ctx
+}
+
+// ended takes back what begin counted, and lets others run. The caller holds the lock.
+func (m *Manager) ended(e *entry) {
+	m.running--
+	account := e.q.Owner.Account
+	if m.busy[account]--; m.busy[account] == 0 {
+		delete(m.busy, account)
+	}
+	if !m.closed {
+		m.schedule()
+	}
 }
 
 // enqueue lets a query run when it is its turn. The caller holds the lock.
@@ -476,13 +577,8 @@ func (m *Manager) schedule() {
 		}
 		e := m.queue[best]
 		m.queue = slices.Delete(m.queue, best, best+1)
-		m.running++
-		m.busy[e.q.Owner.Account]++
-		var ctx context.Context
-		ctx, e.cancel = context.WithCancelCause(m.ctx)
-		e.q.Status, e.began = Running, time.Now()
 		m.tasks.Add(1)
-		go m.run(ctx, e)
+		go m.run(m.begin(e), e)
 	}
 }
 
@@ -511,14 +607,7 @@ func (m *Manager) run(ctx context.Context, e *entry) {
 	m.settle(e, x)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.running--
-	account := e.q.Owner.Account
-	if m.busy[account]--; m.busy[account] == 0 {
-		delete(m.busy, account)
-	}
-	if !m.closed {
-		m.schedule()
-	}
+	m.ended(e)
 }
 
 // wait is for an engine that has no room.
@@ -539,16 +628,27 @@ func (m *Manager) wait(ctx context.Context, e *entry, d time.Duration) {
 
 // answer asks the engine, and writes what it says. Rows of an answer that fails stay in the file until that ends.
 func (m *Manager) answer(ctx context.Context, e *entry) (x end, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.o.Timeout, errTimedOut)
+	ahead := e.ahead
+	e.ahead = nil
+	var cancel context.CancelFunc
+	if ahead != nil {
+		ctx, cancel = ahead.timed, ahead.done
+	} else {
+		ctx, cancel = context.WithTimeoutCause(ctx, m.o.Timeout, errTimedOut)
+	}
 	defer cancel()
 	defer func() {
 		if err != nil && ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 	}()
-	sql := e.sql
-	sql.Timeout, sql.Whole = m.o.Timeout, true
-	rows, err := m.o.Engine.SQL(ctx, sql)
+	var rows Rows
+	if ahead != nil {
+		<-ahead.answered
+		rows, err = ahead.rows, ahead.err
+	} else {
+		rows, err = m.o.Engine.SQL(ctx, m.question(e))
+	}
 	if err != nil {
 		return x, err
 	}

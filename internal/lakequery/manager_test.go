@@ -80,6 +80,9 @@ func (s *script) Check(_ context.Context, q query.SQL) error {
 }
 
 func (s *script) SQL(ctx context.Context, q query.SQL) (Rows, error) {
+	if err := s.Check(ctx, q); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	s.asked = append(s.asked, q)
 	if strings.Contains(q.Query, "busy") && s.busy > 0 {
@@ -88,6 +91,9 @@ func (s *script) SQL(ctx context.Context, q query.SQL) (Rows, error) {
 		return nil, &query.BusyError{RetryAfter: 5 * time.Second}
 	}
 	s.mu.Unlock()
+	if q.Accepted != nil {
+		q.Accepted()
+	}
 	n := s.running.Add(1)
 	for m := s.most.Load(); n > m && !s.most.CompareAndSwap(m, n); m = s.most.Load() {
 	}

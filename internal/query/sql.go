@@ -32,7 +32,7 @@ func (r *Rows) Close() error {
 
 // options are those of a question, whose Query is then there.
 func (q *SQL) options() (opts duckdb.QueryOptions, err error) {
-	opts.DataStores = q.DataStores
+	opts.DataStores, opts.Accepted = q.DataStores, q.Accepted
 	switch {
 	case q.Query != "" && q.Ready != "":
 		return opts, fmt.Errorf("%w: either SQL or the name of a ready query, not both", ErrInvalid)

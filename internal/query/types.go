@@ -159,6 +159,8 @@ type SQL struct {
 	Timeout time.Duration
 	// DataStores, when not nil, are the only tables that are there, and Query is in the Lake dialect.
 	DataStores []duckdb.DataStore
+	// Accepted, when not nil, is called, once or more often, when it is known that the question may be asked, before it is.
+	Accepted func()
 }
 
 // Field is something by which events can be counted and looked for.

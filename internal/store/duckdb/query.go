@@ -123,6 +123,8 @@ type QueryOptions struct {
 	// Own is for queries that the program itself wrote, with all texts in them quoted: they are DuckDB's SQL as it is, and may
 	// read [Segments] too. The rest of the sandbox is around them as around others.
 	Own bool
+	// Accepted, when not nil, is called when it is known that the query may be asked, before it is.
+	Accepted func()
 }
 
 func (e *Engine) scopeOf(opts *QueryOptions) Scope {
@@ -150,6 +152,9 @@ func (e *Engine) Query(ctx context.Context, sql string, opts QueryOptions) (_ *R
 	p, err := e.plan(ctx, conn, sql, opts)
 	if err != nil {
 		return nil, err
+	}
+	if opts.Accepted != nil {
+		opts.Accepted()
 	}
 	scope := e.scopeOf(&opts)
 	files := scope.Files
