@@ -11,11 +11,10 @@ import (
 	"testing"
 )
 
-// TestBotocore holds the model that was written for Spoor against that of the AWS CLI, where make awscli has installed it: what
-// is in ours is in AWS's, with the same types, constraints and codes.
-func TestBotocore(t *testing.T) {
-	t.Parallel()
-	found, err := filepath.Glob("../../../../out/awscli/lib/python3*/site-packages/awscli/botocore/data/iam/2010-05-08/service-2.json")
+// botocore reads AWS's model of a service that the AWS CLI has, where make awscli has installed it.
+func botocore(t *testing.T, service string) *fullModel {
+	t.Helper()
+	found, err := filepath.Glob("../../../../out/awscli/lib/python3*/site-packages/awscli/botocore/data/" + service + "/service-2.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,9 +24,14 @@ func TestBotocore(t *testing.T) {
 		}
 		t.Skip("the AWS CLI is not installed: make awscli installs it")
 	}
-	ours, theirs := readModel(t, "models/iam.json"), readModel(t, found[0])
+	return readModel(t, found[0])
+}
 
-	for _, name := range []string{"apiVersion", "endpointPrefix", "globalEndpoint", "protocol", "protocols", "serviceAbbreviation", "serviceFullName", "serviceId", "signatureVersion", "uid", "xmlNamespace"} {
+// hold compares a model that was written for Spoor with AWS's: what is in ours is in AWS's, with the same types, constraints and
+// codes.
+func hold(t *testing.T, ours, theirs *fullModel, operations int, metadata ...string) {
+	t.Helper()
+	for _, name := range append(metadata, "apiVersion", "endpointPrefix", "protocol", "protocols", "serviceAbbreviation", "serviceFullName", "serviceId", "signatureVersion", "uid") {
 		if a, b := ours.Metadata[name], theirs.Metadata[name]; a == nil || !reflect.DeepEqual(a, b) {
 			t.Errorf("metadata %s: %v, AWS has %v", name, a, b)
 		}
@@ -35,9 +39,22 @@ func TestBotocore(t *testing.T) {
 	for _, wrong := range differences(ours, theirs) {
 		t.Error(wrong)
 	}
-	if len(ours.Operations) != 26 {
+	if len(ours.Operations) != operations {
 		t.Errorf("%d operations", len(ours.Operations))
 	}
+}
+
+// TestKMS holds the model of KMS against AWS's.
+func TestKMS(t *testing.T) {
+	t.Parallel()
+	hold(t, readModel(t, "models/kms.json"), botocore(t, "kms/2014-11-01"), 29, "jsonVersion", "targetPrefix")
+}
+
+// TestBotocore holds the model of IAM against AWS's.
+func TestBotocore(t *testing.T) {
+	t.Parallel()
+	ours, theirs := readModel(t, "models/iam.json"), botocore(t, "iam/2010-05-08")
+	hold(t, ours, theirs, 26, "globalEndpoint", "xmlNamespace")
 
 	// And the comparison sees what is different.
 	for name, change := range map[string]func(*fullModel){
