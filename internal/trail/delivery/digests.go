@@ -1,0 +1,245 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/klauspost/compress/gzip"
+
+	"spoor/internal/trail"
+	"spoor/internal/trail/digest"
+)
+
+// putMark is a digest that is put, or given up.
+type putMark struct {
+	chain *chain
+	given bool
+}
+
+// queue has the pending digest of a chain put.
+func (c *courier) queue(ch *chain) {
+	prefix := ""
+	if r := c.st.runOf(ch); r != nil {
+		prefix = r.Place.Prefix
+	}
+	l := c.lane(laneKey{ch.Pending.Bucket, prefix, ch.Pending.KMSKey, true})
+	l.chains = append(l.chains, ch)
+	c.count(func(s *TrailStats) { s.PendingDigests++ })
+}
+
+// runOf gives the run of a chain.
+func (st *state) runOf(ch *chain) *run {
+	i := slices.IndexFunc(st.Runs, func(r run) bool { return r.Since == ch.Run })
+	if i < 0 {
+		return nil
+	}
+	return &st.Runs[i]
+}
+
+// putDigest puts a digest.
+func (c *courier) putDigest(ctx context.Context, p *pending) error {
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	if _, err := z.Write(p.Text); err != nil {
+		return fmt.Errorf("compress a digest: %w", err)
+	}
+	if err := z.Close(); err != nil {
+		return fmt.Errorf("compress a digest: %w", err)
+	}
+	return c.put(ctx, "digest", p.Bucket, p.Key, p.KMSKey, body.Bytes(), p.Metadata)
+}
+
+// markPuts makes durable that digests are put.
+func (c *courier) markPuts(now time.Time) error {
+	for len(c.marked) > 0 {
+		taken := c.marked[:min(len(c.marked), maxDigests)]
+		var list []entry
+		for _, m := range taken {
+			list = append(list, entry{Put: &putEntry{m.chain.Run, m.chain.Account, m.chain.Region, now, m.given}})
+		}
+		if err := c.keep("digest mark", list); err != nil {
+			return err
+		}
+		c.marked = c.marked[len(taken):]
+		c.digestAt = time.Time{}
+		for _, m := range taken {
+			c.count(func(s *TrailStats) {
+				s.PendingDigests--
+				if m.given {
+					s.GivenUp++
+				} else {
+					s.Digests++
+				}
+			})
+			if !m.given {
+				c.note(m.chain.Region, func(s *trail.Status) { s.LatestDigestDelivery, s.LatestDigestDeliveryError = now, "" })
+			}
+		}
+	}
+	return nil
+}
+
+// digests begins chains, makes the digests whose time has come, and ends runs. Each chain has one digest that waits to be put
+// at most; those after it are made up when it is put.
+func (c *courier) digests(ctx context.Context, now time.Time) error {
+	if now.Before(c.digestAt) || len(c.st.Runs) == 0 {
+		return nil
+	}
+	if err := c.beginChains(now); err != nil {
+		return err
+	}
+	waiting := map[uint64]bool{} // runs with files that are not delivered yet
+	for _, it := range c.pending {
+		if r := c.runOf(it); r != nil {
+			waiting[r.Since] = true
+		}
+	}
+	c.mu.Lock()
+	for _, it := range c.inbox {
+		if r := c.runOf(it); r != nil {
+			waiting[r.Since] = true
+		}
+	}
+	c.mu.Unlock()
+	next := now.Add(c.d.o.DigestInterval)
+	var list []entry
+	var made []*chain
+	for _, ch := range c.st.Chains {
+		r := c.st.runOf(ch)
+		if ch.Done || ch.Pending != nil || ch.End.IsZero() || r == nil {
+			continue
+		}
+		end, last := ch.End.Add(c.d.o.DigestInterval), false
+		if end.After(now) {
+			if r.Ended.IsZero() || waiting[r.Since] {
+				next = earlier(next, end)
+				continue
+			}
+			second := now.Truncate(time.Second)
+			if n := len(ch.Files); !second.After(ch.End) || n > 0 && !ch.Files[n-1].At.Before(second) {
+				next = earlier(next, second.Add(time.Second))
+				continue
+			}
+			end, last = second, true
+		}
+		if len(list) == maxDigests {
+			next = now
+			break
+		}
+		p, err := c.make(ctx, r, ch, end, last, now)
+		if err != nil {
+			c.digestWait.fail(now, &c.d.o)
+			c.digestAt = c.digestWait.at
+			c.note(ch.Region, func(s *trail.Status) { s.LatestDigestDeliveryError = errorCode(err) })
+			c.d.o.Log.Error("a digest of a trail cannot be made; it is tried again", "trail", c.arn, "account", ch.Account, "region", ch.Region, "error", err)
+			return nil
+		}
+		list = append(list, entry{Digest: &digestEntry{ch.Run, ch.Account, ch.Region, p}})
+		made = append(made, ch)
+	}
+	c.digestWait.good()
+	if len(list) > 0 {
+		if err := c.keep("digest", list); err != nil {
+			return err
+		}
+		for _, ch := range made {
+			c.queue(ch)
+		}
+	}
+	c.digestAt = next
+	return c.endRuns()
+}
+
+// make makes a digest of what was delivered before its end.
+func (c *courier) make(ctx context.Context, r *run, ch *chain, end time.Time, last bool, now time.Time) (pending, error) {
+	p := pending{Bucket: r.Place.Bucket, KMSKey: r.Place.KMSKey, End: end, Last: last, Made: now}
+	p.Key = digest.ObjectKey(r.Place.Prefix, r.Place.Organization, ch.Account, ch.Region, r.Name, r.Home, end, false)
+	key, err := c.d.o.Signer.Signing(ctx, ch.Region, end)
+	if err != nil {
+		return p, fmt.Errorf("key of Region %s: %w", ch.Region, err)
+	}
+	spec := digest.Spec{Account: ch.Account, Start: ch.End, End: end, Bucket: p.Bucket, Object: p.Key, Previous: ch.Link}
+	for _, f := range ch.Files {
+		if !f.At.Before(end) {
+			break
+		}
+		spec.Files = append(spec.Files, digest.File{Bucket: f.Bucket, Object: f.Key, Hash: f.Hash, Newest: f.Newest, Oldest: f.Oldest})
+	}
+	p.Files = len(spec.Files)
+	s, err := digest.Sign(spec, key)
+	if err != nil {
+		return p, err
+	}
+	p.Text, p.Metadata, p.Link = s.Text, s.Metadata, s.Link
+	return p, nil
+}
+
+// beginChains begins the chains that runs have in any case, and those of which a file was delivered. The first ones of a run
+// begin with it, and later ones at a boundary of theirs. A chain waits for the end of that of an earlier run.
+func (c *courier) beginChains(now time.Time) error {
+	var list []entry
+	for i := range c.st.Runs {
+		r := &c.st.Runs[i]
+		start := r.At.UTC().Truncate(time.Second)
+		begun := slices.ContainsFunc(c.st.Chains, func(ch *chain) bool { return ch.Run == r.Since && !ch.End.IsZero() })
+		for _, region := range r.Region {
+			if p := (pair{r.Since, r.Own, region}); c.st.chains[p] == nil && (r.Ended.IsZero() || !begun) {
+				c.st.chain(p)
+			}
+		}
+		for _, ch := range c.st.Chains {
+			if ch.Run != r.Since || !ch.End.IsZero() || c.earlier(i, ch) {
+				continue
+			}
+			at := start
+			if begun {
+				from := now
+				if len(ch.Files) > 0 {
+					from = ch.Files[0].At
+				}
+				if from.After(start) {
+					at = start.Add(from.Sub(start) / c.d.o.DigestInterval * c.d.o.DigestInterval)
+				}
+			}
+			if at.Before(c.st.Floor) {
+				at = c.st.Floor
+			}
+			list = append(list, entry{Begin: &beginEntry{ch.Run, ch.Account, ch.Region, at}})
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return c.keep("begin", list)
+}
+
+// earlier says whether an earlier run has a chain of the same account and Region that has not ended.
+func (c *courier) earlier(i int, ch *chain) bool {
+	for _, r := range c.st.Runs[:i] {
+		if o := c.st.chains[pair{r.Since, ch.Account, ch.Region}]; o != nil && !o.Done {
+			return true
+		}
+	}
+	return false
+}
+
+// endRuns forgets runs whose chains have all ended.
+func (c *courier) endRuns() error {
+	left := slices.DeleteFunc(slices.Clone(c.st.Runs), func(r run) bool {
+		return !r.Ended.IsZero() && !slices.ContainsFunc(c.st.Chains, func(ch *chain) bool { return ch.Run == r.Since && !ch.Done })
+	})
+	if len(left) == len(c.st.Runs) {
+		return nil
+	}
+	return c.keep("end", []entry{{Runs: &runsEntry{c.st.Next, c.st.Seen, left}}})
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
