@@ -274,7 +274,11 @@ func (c *chain) settle(ctx context.Context, it, next *item) error {
 		f.Reason += fmt.Sprintf("; the log files that it lists, %d, were not looked at", f.Files)
 	}
 	if p.Evidence != nil && it.err == nil {
-		if err := p.Evidence(p.id.bucket, it.key, it.text, it.meta); err != nil {
+		meta := it.meta
+		if it.byLink {
+			meta = map[string]string{digest.MetaSignature: it.signature, digest.MetaAlgorithm: digest.SignatureAlgorithm}
+		}
+		if err := p.Evidence(p.id.bucket, it.key, it.text, meta); err != nil {
 			return err
 		}
 		it.text = nil

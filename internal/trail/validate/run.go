@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"spoor/internal/blob"
+	"spoor/internal/ledger"
 	"spoor/internal/trail/digest"
 )
 
@@ -54,9 +55,11 @@ type Options struct {
 
 	// Each takes every verdict, valid ones too, in an order that depends on the bucket alone. What it is given is its own.
 	Each func(Finding) error
-	// Evidence takes every digest that was read, before its verdict. Optional.
+	// Evidence takes every digest that was read, with its metadata, or, without one, with the signature that the digest after it
+	// tells. It is called by several goroutines at once. Optional.
 	Evidence func(bucket, key string, text []byte, metadata map[string]string) error
-	Progress *Progress // optional
+	Progress *Progress      // optional
+	Ledger   *ledger.Report // what was read, to be compared with what digests list; optional
 }
 
 // Progress is how far a run is. It may be read at any time.
@@ -90,6 +93,7 @@ type run struct {
 	logs    chan *logJob
 	summary *Summary
 	places  []*place
+	ledger  *reconciler // or nil
 }
 
 // Run validates. Its error is that of the caller, of Each, or of a root that cannot be listed; everything else is a verdict.
@@ -106,7 +110,7 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	if o.Now.IsZero() {
 		o.Now = time.Now()
 	}
-	r := &run{Options: o, pools: newPools(o.Fetch, o.Compute, o.Stored), logs: make(chan *logJob), summary: &Summary{Codes: map[Code]int64{}, Chains: []Chain{}}}
+	r := &run{Options: o, pools: newPools(o.Fetch, o.Compute, o.Stored), logs: make(chan *logJob), ledger: newReconciler(o.Ledger), summary: &Summary{Codes: map[Code]int64{}, Chains: []Chain{}}}
 	ids, err := r.discover(ctx)
 	if err != nil {
 		return nil, err
@@ -125,6 +129,13 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if r.ledger != nil {
+		for _, f := range r.ledger.findings() {
+			if err := r.tell(nil, f); err != nil {
+				return nil, err
+			}
+		}
 	}
 	for _, p := range r.places {
 		for _, c := range p.sorted() {
@@ -207,6 +218,9 @@ func (r *run) tell(c *chain, f Finding) error {
 	r.summary.add(&f)
 	if c != nil {
 		c.tell(&f)
+	}
+	if r.ledger != nil {
+		r.ledger.note(&f)
 	}
 	if r.Each == nil {
 		return nil
