@@ -124,9 +124,7 @@ func (s *Service) DeadLetters(subscriptionARN string, each func(DeadLetter) erro
 	if err != nil {
 		return err
 	}
-	s.mu.Lock()
-	b := s.boxes[t.ID]
-	s.mu.Unlock()
+	b := s.box(t.ID)
 	if b == nil {
 		return noSubscription()
 	}
@@ -201,9 +199,7 @@ func (s *Service) Figures(subscriptionARN string) (Figures, error) {
 }
 
 func (s *Service) figures(t *Topic) map[string]Figures {
-	s.mu.Lock()
-	b := s.boxes[t.ID]
-	s.mu.Unlock()
+	b := s.box(t.ID)
 	out := map[string]Figures{}
 	if b == nil {
 		return out
@@ -216,7 +212,7 @@ func (s *Service) figures(t *Topic) map[string]Figures {
 
 // Totals gives the figures of all subscriptions together, and how many bytes the outboxes have.
 func (s *Service) Totals() (sum Figures, outbox int64) {
-	for _, t := range s.snap.Load().Topics {
+	for _, t := range s.state.Get().Topics {
 		for _, f := range s.figures(t) {
 			sum.Delivered += f.Delivered
 			sum.Filtered += f.Filtered
@@ -227,9 +223,7 @@ func (s *Service) Totals() (sum Figures, outbox int64) {
 				sum.Tried, sum.Error = f.Tried, f.Error
 			}
 		}
-		s.mu.Lock()
-		b := s.boxes[t.ID]
-		s.mu.Unlock()
+		b := s.box(t.ID)
 		if b != nil {
 			outbox += b.log.size()
 		}

@@ -164,7 +164,7 @@ func (b *box) snapshot(t *Topic) map[string]cursor {
 // keep writes the cursors of a topic, and removes what nobody needs any more.
 func (s *Service) keep(b *box) error {
 	end := b.log.end() // who subscribes from here on wants what follows it
-	t := s.snap.Load().byID[b.id]
+	t := s.byID(b.id)
 	if t == nil {
 		return nil
 	}
@@ -282,10 +282,8 @@ func (s *Service) all() []*box {
 // staff lets workers come and go, as subscriptions do.
 func (s *Service) staff(ctx context.Context, jobs map[string]job) {
 	wanted := map[string]bool{}
-	for _, t := range s.snap.Load().Topics {
-		s.mu.Lock()
-		b := s.boxes[t.ID]
-		s.mu.Unlock()
+	for _, t := range s.state.Get().Topics {
+		b := s.box(t.ID)
 		if b == nil { // it went just now
 			continue
 		}
@@ -357,18 +355,28 @@ func (s *Service) keeper(ctx context.Context) {
 // sweep removes what is over: subscriptions that nobody confirmed, folders of topics that went, names that do not count.
 func (s *Service) sweep() {
 	now := s.now()
-	for _, t := range s.snap.Load().Topics {
-		if !t.clone().expire(now) {
-			continue
+	if err := s.state.Amend(func(f *file) (changed bool) {
+		for i, t := range f.Topics {
+			if c := t.clone(); c.expire(now) {
+				f.Topics[i], changed = c, true
+			}
 		}
-		if _, err := s.change(s.arn(t), func(*Topic) error { return nil }); err != nil && !errors.Is(err, ErrNotFound) {
-			s.o.Log.Error("subscriptions that nobody confirmed could not be removed", slog.String("topic", s.arn(t)), slog.Any("error", err))
-		}
+		return changed
+	}); err != nil {
+		s.o.Log.Error("subscriptions that nobody confirmed could not be removed", slog.Any("error", err))
 	}
+	signal(s.changed)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for id, at := range s.went {
-		if now.Sub(at) < sweepFor {
+	for id := range s.boxes {
+		switch at, gone := s.went[id]; {
+		case s.byID(id) != nil:
+			delete(s.went, id)
+			continue
+		case !gone: // the change may be taken back
+			s.went[id] = now
+			continue
+		case now.Sub(at) < sweepFor:
 			continue
 		}
 		delete(s.went, id)
@@ -464,7 +472,7 @@ func (w *worker) cursor() cursor {
 
 // subscription is the subscription as it is now; nil when it is another one by now.
 func (w *worker) subscription() (*Topic, *Subscription) {
-	t := w.s.snap.Load().byID[w.topic]
+	t := w.s.byID(w.topic)
 	if t == nil {
 		return nil, nil
 	}
@@ -616,6 +624,9 @@ func (w *worker) take(u *Subscription) (bool, error) {
 		w.s.o.Log.Error("a message of an outbox is damaged and cannot be delivered", slog.String("subscription", w.id), slog.String("folder", w.b.dir),
 			slog.Uint64("segment", at.Segment), slog.Int64("offset", at.Offset))
 		w.touch(func() { w.cur.Damaged++; w.cur.Read = w.read.at })
+	case w.b.log.holds(e.Seq):
+		w.read.at = at
+		return false, nil // its release wakes
 	case e.Withdraw != 0 || e.Seq < u.From || w.b.log.gone(e.Seq):
 		w.touch(func() { w.cur.Read = w.read.at })
 	case !w.wants(u, e):
@@ -842,15 +853,18 @@ func (w *worker) ask(ctx context.Context) {
 			return
 		}
 		if err == nil {
-			_, err = w.s.change(w.s.arn(t), func(t *Topic) error {
-				if k, u := t.subscription(w.id); u != nil && u.Round == w.round {
+			if err := w.s.state.Amend(func(f *file) bool {
+				return on(w.topic, func(t *Topic) error {
+					k, u := t.subscription(w.id)
+					if u == nil || u.Round != w.round || u.Asked {
+						return ErrNotFound
+					}
 					u = u.clone()
 					u.Asked = true
 					t.Subscriptions[k] = u
-				}
-				return nil
-			})
-			if err != nil && !errors.Is(err, ErrNotFound) {
+					return nil
+				})(f) == nil
+			}); err != nil {
 				w.s.o.Log.Error("that an endpoint was asked could not be kept; it is asked again after the next start", slog.String("subscription", w.name(t)), slog.Any("error", err))
 			}
 			return

@@ -25,6 +25,7 @@ import (
 	"github.com/google/uuid"
 
 	"spoor/internal/durable"
+	"spoor/internal/refusal"
 )
 
 const (
@@ -91,7 +92,7 @@ type outbox struct {
 	log *slog.Logger
 
 	turn  sync.Mutex // guards queue and busy
-	queue []*append_
+	queue []*pending
 	busy  bool
 
 	// Whoever writes owns these.
@@ -104,11 +105,12 @@ type outbox struct {
 	mu        sync.Mutex // guards what follows, of which readers get copies
 	segments  []segment
 	withdrawn map[uint64]bool
-	last      uint64 // the number that the next line gets
+	held      map[uint64]bool // what is not to be delivered yet
+	last      uint64          // the number that the next line gets
 }
 
-// append_ is a request to append.
-type append_ struct {
+// pending is a request to append.
+type pending struct {
 	entries []*entry
 	now     time.Time
 	ids     []Receipt
@@ -123,7 +125,7 @@ func segmentPath(dir string, first uint64, suffix string) string {
 // openOutbox opens the log in a folder. What a crash left of a line at its end is cut off. least is the least number that the
 // next line can have.
 func openOutbox(dir string, least uint64, now time.Time, at func(string), log *slog.Logger) (*outbox, error) {
-	b := &outbox{dir: dir, at: at, log: log, keys: map[key]seen{}, withdrawn: map[uint64]bool{}, next: max(least, 1)}
+	b := &outbox{dir: dir, at: at, log: log, keys: map[key]seen{}, withdrawn: map[uint64]bool{}, held: map[uint64]bool{}, next: max(least, 1)}
 	fail := func(err error) (*outbox, error) { return nil, fmt.Errorf("open the outbox %s: %w", dir, err) }
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return fail(err)
@@ -299,9 +301,9 @@ func appendLine(b []byte, v any) ([]byte, error) {
 	return append(append(b, body...), '\n'), nil
 }
 
-// append makes entries durable: all or, with an error, none. Those whose name counts already get the receipt of the first.
+// append makes entries durable: all or, with an error, none. Messages are held until they are released. Those whose name counts already get the receipt of the first.
 func (b *outbox) append(now time.Time, entries ...*entry) ([]Receipt, error) {
-	a := &append_{entries: entries, now: now, done: make(chan bool, 1)}
+	a := &pending{entries: entries, now: now, done: make(chan bool, 1)}
 	b.turn.Lock()
 	b.queue = append(b.queue, a)
 	mine := !b.busy
@@ -329,7 +331,7 @@ func (b *outbox) append(now time.Time, entries ...*entry) ([]Receipt, error) {
 }
 
 // write writes what callers brought.
-func (b *outbox) write(batch []*append_) {
+func (b *outbox) write(batch []*pending) {
 	var text []byte
 	fresh := map[key]seen{}
 	var taken []*entry
@@ -343,7 +345,7 @@ func (b *outbox) write(batch []*append_) {
 					continue
 				}
 				if e.Key != "" && len(b.keys)+len(fresh) >= maxKeys && !b.forget(a.now) {
-					full = refuse(CodeThrottled, "Rate exceeded: the names of %d messages count already", maxKeys)
+					full = refusal.Errorf(CodeThrottled, "Rate exceeded: the names of %d messages count already", maxKeys)
 					break
 				}
 			}
@@ -388,8 +390,29 @@ func (b *outbox) write(batch []*append_) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for _, e := range taken {
+		if e.Withdraw == 0 {
+			b.held[e.Seq] = true
+		}
+	}
 	b.segments[len(b.segments)-1].size += int64(len(text))
 	b.last = next
+}
+
+// release lets messages be delivered.
+func (b *outbox) release(entries []*entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range entries {
+		delete(b.held, e.Seq)
+	}
+}
+
+// holds reports whether a message is not to be delivered yet.
+func (b *outbox) holds(seq uint64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.held[seq]
 }
 
 // known finds the receipt of a message whose name counts.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -50,44 +51,48 @@ var (
 
 // Publish makes a message durable for all subscriptions of a topic. Nobody's permission is asked.
 func (s *Service) Publish(ctx context.Context, topicARN string, m Message) (messageID string, err error) {
-	r, _, err := s.PublishAll(ctx, topicARN, []Message{m})
+	r, release, _, err := s.PublishHeld(ctx, topicARN, []Message{m})
 	if err != nil {
 		return "", err
 	}
+	release()
 	return r[0].ID, nil
 }
 
-// PublishAll makes messages durable for all subscriptions of a topic, all of them or none. Nobody's permission is asked. What is
-// taken back with the [Undo] reaches nobody whom it has not reached yet.
-func (s *Service) PublishAll(ctx context.Context, topicARN string, ms []Message) ([]Receipt, Undo, error) {
+// PublishHeld makes messages durable for all subscriptions of a topic, all of them or none. They are delivered when release is
+// called, or after the next start; with the [Undo] instead, nobody gets them. One of both has to be called. Nobody's permission
+// is asked.
+func (s *Service) PublishHeld(ctx context.Context, topicARN string, ms []Message) (_ []Receipt, release func(), _ Undo, _ error) {
 	if err := ctx.Err(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	t, err := s.destination(topicARN)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	now := s.now()
 	entries := make([]*entry, len(ms))
 	for i, m := range ms {
 		if entries[i], err = m.entry(t, now); err != nil {
-			return nil, nil, err
+			return nil, nil, nil, err
 		}
 	}
-	s.mu.Lock()
-	b, open := s.boxes[t.ID], s.lock != nil
-	s.mu.Unlock()
-	if !open || b == nil {
-		return nil, nil, ErrClosed
+	b := s.box(t.ID)
+	if b == nil {
+		return nil, nil, nil, ErrClosed
 	}
 	receipts, err := b.log.append(now, entries...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("publish to %s: %w", topicARN, err)
+		return nil, nil, nil, fmt.Errorf("publish to %s: %w", topicARN, err)
 	}
-	b.moved.Store(true)
-	signal(s.moved)
-	b.wake()
-	return receipts, func() error {
+	release = func() {
+		b.log.release(entries)
+		b.moved.Store(true)
+		signal(s.moved)
+		b.wake()
+	}
+	return receipts, release, func() error {
+		defer release()
 		var back []*entry
 		for i, r := range receipts {
 			if !r.Duplicate {
@@ -112,21 +117,22 @@ func (s *Service) destination(arn string) (*Topic, error) {
 	if s.o.SNS == nil {
 		return nil, errors.New("publish to a topic of AWS: there is no client for it")
 	}
-	if t := s.snap.Load().byARN[arn]; t != nil {
-		return t, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.snap.Load().byARN[arn]; t != nil {
+	if t := s.byARN(arn); t != nil {
 		return t, nil
 	}
 	m := arnForm.FindStringSubmatch(arn)
 	t := &Topic{ID: uuid.NewString(), Account: m[3], Region: m[2], Name: m[4], External: arn, Created: s.now()}
 	t.Subscriptions = []*Subscription{{ID: uuid.NewString(), Protocol: protocolSNS, Endpoint: arn, Owner: t.Account, Status: Confirmed, Since: s.now(), Authenticated: true}}
-	if _, err := s.replace(nil, t); err != nil {
-		return nil, err
+	_, err := s.make(t, func(f *file) error {
+		if slices.ContainsFunc(f.Topics, func(o *Topic) bool { return o.External == arn }) {
+			return errExists
+		}
+		return nil
+	})
+	if had := s.byARN(arn); errors.Is(err, errExists) && had != nil { // somebody was faster
+		return had, nil
 	}
-	return t, nil
+	return t, err
 }
 
 // entry checks a message as SNS does.
@@ -236,4 +242,14 @@ func (e *entry) body(protocol string) string {
 		return text
 	}
 	return e.Bodies["default"]
+}
+
+// Check says whether a message could be published to a topic.
+func (s *Service) Check(topicARN string, m Message) error {
+	t, err := s.topic(topicARN)
+	if err != nil {
+		return err
+	}
+	_, err = m.entry(t, s.now())
+	return err
 }

@@ -3,15 +3,16 @@ package topic
 import (
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"net/url"
-	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"spoor/internal/durable"
+	"spoor/internal/statefile"
+	"spoor/internal/tag"
 )
 
 const (
@@ -27,6 +28,14 @@ type file struct {
 	Version int       `json:"version"`
 	Written time.Time `json:"written"`
 	Topics  []*Topic  `json:"topics"` // in the order in which they were made
+
+	index *index
+}
+
+// index finds topics by name. It is made when it is first asked for.
+type index struct {
+	once        sync.Once
+	byARN, byID map[string]*Topic
 }
 
 // Topic is a topic. What is got from a [Service] is not to be changed.
@@ -37,10 +46,12 @@ type Topic struct {
 	Name          string            `json:"name"`
 	External      string            `json:"external,omitempty"` // ARN of a topic of AWS that this one stands for
 	Created       time.Time         `json:"created"`
-	Attributes    map[string]string `json:"attributes,omitempty"` // as they were set
-	Tags          map[string]string `json:"tags,omitempty"`
+	Attributes    map[string]string `json:"attributes,omitempty"`    // as they were set
+	Tags          []tag.Tag         `json:"tags,omitempty"`          // by key
 	Subscriptions []*Subscription   `json:"subscriptions,omitempty"` // in the order in which they were made
 	Deleted       int               `json:"deleted,omitempty"`       // subscriptions that went
+
+	checked bool // by [file.check]
 }
 
 // FIFO says that the topic keeps the order within groups.
@@ -74,7 +85,8 @@ type Subscription struct {
 
 func (t *Topic) clone() *Topic {
 	c := *t
-	c.Attributes, c.Tags, c.Subscriptions = maps.Clone(t.Attributes), maps.Clone(t.Tags), slices.Clone(t.Subscriptions)
+	c.Attributes, c.Tags, c.Subscriptions = maps.Clone(t.Attributes), slices.Clone(t.Tags), slices.Clone(t.Subscriptions)
+	c.checked = false
 	return &c
 }
 
@@ -106,17 +118,22 @@ func document() durable.Document {
 	return durable.Document{What: "the topics", Format: stateFormat, Version: stateVersion, Most: maxState, Damaged: ErrDamaged, Newer: ErrNewer}
 }
 
-// readState reads the state file; nil when there is none.
-func readState(path string) (f *file, err error) {
-	_, err = document().Read(path, func(b []byte) (err error) {
-		f, err = decodeState(b)
-		return err
-	})
-	return f, err
+// stateOptions is how the state is kept.
+func (s *Service) stateOptions() statefile.Options[file] {
+	return statefile.Options[file]{
+		What: "the topics", Document: document(), Decode: decodeState, Check: (*file).check, Locked: ErrLocked, Closed: ErrClosed, Wait: s.o.Wait, Log: s.o.Log,
+		New:   func() *file { return &file{Topics: []*Topic{}, index: &index{}} },
+		Clone: func(f *file) *file { return &file{Topics: slices.Clone(f.Topics), index: &index{}} },
+		Encode: func(f *file) ([]byte, error) {
+			out := file{Format: stateFormat, Version: stateVersion, Written: s.now(), Topics: f.Topics}
+			b, err := json.MarshalIndent(out, "", " ")
+			return append(b, '\n'), err
+		},
+	}
 }
 
 func decodeState(b []byte) (*file, error) {
-	f := &file{}
+	f := &file{index: &index{}}
 	if err := document().Decode(b, f); err != nil {
 		return nil, err
 	}
@@ -147,62 +164,52 @@ func (f *file) check() error {
 			return fmt.Errorf("topic %s: there are two of the name %s", t.ID, name)
 		}
 		ids[t.ID], names[name] = true, true
-		for name, value := range t.Attributes {
-			if err := checkTopicAttribute(t, name, value); err != nil {
-				return fmt.Errorf("topic %s: %w", t.ID, err)
-			}
-		}
-		if err := checkTags(t.Tags); err != nil {
-			return fmt.Errorf("topic %s: %w", t.ID, err)
-		}
 		for _, u := range t.Subscriptions {
 			if u == nil || !idForm.MatchString(u.ID) || ids[u.ID] || !accountForm.MatchString(u.Owner) {
 				return fmt.Errorf("topic %s: a subscription's id or owner: %.300v", t.ID, u)
 			}
 			ids[u.ID] = true
-			if u.Status != Pending && u.Status != Confirmed && u.Status != Left {
-				return fmt.Errorf("subscription %s: status %.40q", u.ID, u.Status)
-			}
-			if u.Protocol != protocolSNS || t.External == "" {
-				if err := checkEndpoint(t, u.Protocol, u.Endpoint); err != nil {
-					return fmt.Errorf("subscription %s: %w", u.ID, err)
-				}
-			}
-			for name, value := range u.Attributes {
-				if err := checkSubscriptionAttribute(u.Protocol, name, value); err != nil {
-					return fmt.Errorf("subscription %s: %w", u.ID, err)
-				}
-			}
-			if err := checkFilter(u.Attributes); err != nil {
+		}
+		if err := t.check(); err != nil {
+			return err
+		}
+		t.checked = true
+	}
+	return nil
+}
+
+// check holds what every topic has by itself. What was checked does not change.
+func (t *Topic) check() error {
+	if t.checked {
+		return nil
+	}
+	for name, value := range t.Attributes {
+		if err := checkTopicAttribute(t, name, value); err != nil {
+			return fmt.Errorf("topic %s: %w", t.ID, err)
+		}
+	}
+	if err := tag.Check(t.Tags); err != nil {
+		return fmt.Errorf("topic %s: %w", t.ID, err)
+	}
+	for _, u := range t.Subscriptions {
+		if u.Status != Pending && u.Status != Confirmed && u.Status != Left {
+			return fmt.Errorf("subscription %s: status %.40q", u.ID, u.Status)
+		}
+		if u.Protocol != protocolSNS || t.External == "" {
+			if err := checkEndpoint(t, u.Protocol, u.Endpoint); err != nil {
 				return fmt.Errorf("subscription %s: %w", u.ID, err)
 			}
 		}
+		for name, value := range u.Attributes {
+			if err := checkSubscriptionAttribute(u.Protocol, name, value); err != nil {
+				return fmt.Errorf("subscription %s: %w", u.ID, err)
+			}
+		}
+		if err := checkFilter(u.Attributes); err != nil {
+			return fmt.Errorf("subscription %s: %w", u.ID, err)
+		}
 	}
 	return nil
-}
-
-// write makes a state durable.
-func (s *Service) write(f *file) error {
-	out := *f
-	out.Format, out.Version, out.Written = stateFormat, stateVersion, s.now()
-	b, err := json.MarshalIndent(out, "", " ")
-	if err == nil {
-		err = durable.WriteFile(filepath.Join(s.dir, stateName), append(b, '\n'), 0o600)
-	}
-	if err != nil {
-		return fmt.Errorf("write the state of the topics: %w", err)
-	}
-	return nil
-}
-
-// show makes a state the one that everybody sees.
-func (s *Service) show(f *file) {
-	st := &state{file: f, byARN: map[string]*Topic{}, byID: map[string]*Topic{}}
-	for _, t := range f.Topics {
-		st.byARN[s.arn(t)], st.byID[t.ID] = t, t
-	}
-	s.snap.Store(st)
-	signal(s.changed)
 }
 
 // signal tells once what may be told often.
@@ -213,177 +220,90 @@ func signal(c chan struct{}) {
 	}
 }
 
-// Undo takes a change back, as far as nobody changed the same since. It holds in memory at once also when it cannot be written;
-// then the error says so, and it is written with the next change or by [Service.Close].
-type Undo func() error
+// Undo takes a change back, as [statefile.Undo] does.
+type Undo = statefile.Undo
 
-// with is the state in which one topic is another; nil for none, where there is none or none is to be.
-func (f *file) with(id string, t *Topic) *file {
-	out := *f
-	out.Topics = slices.Clone(f.Topics)
-	i := slices.IndexFunc(out.Topics, func(t *Topic) bool { return t.ID == id })
-	switch {
-	case i >= 0 && t != nil:
-		out.Topics[i] = t
-	case i >= 0:
-		out.Topics = slices.Delete(out.Topics, i, i+1)
-	case t != nil:
-		out.Topics = append(out.Topics, t)
-	}
-	return &out
-}
-
-// replace makes a change of one topic durable, and then shows it. mu is held.
-func (s *Service) replace(before, after *Topic) (Undo, error) {
-	if s.lock == nil {
-		return nil, ErrClosed
-	}
-	id := ""
-	if after != nil {
-		id = after.ID
-	} else {
-		id = before.ID
-	}
-	f := s.snap.Load().with(id, after)
-	if err := f.check(); err != nil {
-		return nil, fmt.Errorf("change the topics: %w", err)
-	}
-	if after != nil && s.boxes[id] == nil {
-		b, err := s.openBox(after)
-		if err != nil {
-			return nil, err
+// found is the state as it is now, with its index.
+func (s *Service) found() *index {
+	f := s.state.Get()
+	f.index.once.Do(func() {
+		f.index.byARN, f.index.byID = make(map[string]*Topic, len(f.Topics)), make(map[string]*Topic, len(f.Topics))
+		for _, t := range f.Topics {
+			f.index.byARN[s.arn(t)], f.index.byID[t.ID] = t, t
 		}
-		s.boxes[id] = b
-	}
-	if err := s.write(f); err != nil {
-		return nil, err
-	}
-	s.dirty = false
-	s.follow(id, after)
-	s.show(f)
-	return func() error { return s.undo(id, before, after) }, nil
-}
-
-// follow notes when a topic went, so that its folder can go after a while.
-func (s *Service) follow(id string, now *Topic) {
-	if now == nil {
-		s.went[id] = s.now()
-	} else {
-		delete(s.went, id)
-	}
-}
-
-func (s *Service) undo(id string, before, after *Topic) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	f := s.snap.Load().file
-	now := s.snap.Load().byID[id]
-	var to *Topic
-	switch {
-	case before != nil && now != nil && after != nil:
-		to = revert(now, before, after)
-	case before != nil && now == nil && after == nil: // it was deleted
-		if s.snap.Load().byARN[s.arn(before)] != nil {
-			s.o.Log.Error("a topic that was deleted cannot be put back: there is a new one of its name", slog.String("topic", s.arn(before)))
-			return fmt.Errorf("put back the topic %s: %w", s.arn(before), ErrNotFound)
-		}
-		to = before
-	case before == nil: // it was made
-	default:
-		return nil // it went since
-	}
-	f = f.with(id, to)
-	s.follow(id, to)
-	s.show(f)
-	s.dirty = true
-	if s.lock == nil {
-		return ErrClosed
-	}
-	if err := s.write(f); err != nil {
-		s.o.Log.Error("a change of the topics was taken back, but not on disk yet", slog.Any("error", err))
-		return err
-	}
-	s.dirty = false
-	return nil
-}
-
-// revert is a topic without one change, which made after of before.
-func revert(now, before, after *Topic) *Topic {
-	to := now.clone()
-	to.Attributes = revertMap(to.Attributes, before.Attributes, after.Attributes)
-	to.Tags = revertMap(to.Tags, before.Tags, after.Tags)
-	to.Deleted += before.Deleted - after.Deleted
-	for _, had := range before.Subscriptions {
-		_, got := after.subscription(had.ID)
-		i, is := now.subscription(had.ID)
-		switch {
-		case got == had:
-		case got == nil && is == nil: // it went
-			to.Subscriptions = append(to.Subscriptions, had)
-		case got != nil && is != nil:
-			c := *had
-			if is != got { // it changed further
-				c = *is
-			}
-			c.Attributes = revertMap(maps.Clone(is.Attributes), had.Attributes, got.Attributes)
-			to.Subscriptions[i] = &c
-		}
-	}
-	to.Subscriptions = slices.DeleteFunc(to.Subscriptions, func(u *Subscription) bool {
-		_, had := before.subscription(u.ID)
-		_, got := after.subscription(u.ID)
-		return had == nil && got != nil
 	})
-	return to
+	return f.index
 }
 
-func revertMap(now, before, after map[string]string) map[string]string {
-	for k, v := range after {
-		if had, ok := before[k]; now[k] == v && (!ok || had != v) {
-			if delete(now, k); ok {
-				now[k] = had
-			}
-		}
-	}
-	for k, v := range before {
-		if _, got := after[k]; !got {
-			if _, is := now[k]; !is {
-				if now == nil {
-					now = map[string]string{}
-				}
-				now[k] = v
-			}
-		}
-	}
-	return now
-}
+func (s *Service) byARN(arn string) *Topic { return s.found().byARN[arn] }
+func (s *Service) byID(id string) *Topic   { return s.found().byID[id] }
 
-// topic finds a topic. mu need not be held.
+// topic finds a topic.
 func (s *Service) topic(arn string) (*Topic, error) {
 	if err := checkARN(arn, "TopicArn", false); err != nil {
 		return nil, err
 	}
-	t := s.snap.Load().byARN[arn]
+	t := s.byARN(arn)
 	if t == nil || t.External != "" {
 		return nil, noTopic()
 	}
 	return t, nil
 }
 
-// change changes a topic.
-func (s *Service) change(arn string, fn func(t *Topic) error) (Undo, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, err := s.topic(arn)
+// make makes a topic. fresh says in the state that it then meets whether there is room for it.
+func (s *Service) make(t *Topic, fresh func(*file) error) (_ Undo, err error) {
+	b, err := s.openBox(t) // of a folder that nobody knows until the state has the topic
 	if err != nil {
 		return nil, err
 	}
-	after := before.clone()
-	after.expire(s.now())
-	if err := fn(after); err != nil {
+	s.mu.Lock()
+	s.boxes[t.ID] = b
+	s.mu.Unlock()
+	return s.change(func(f *file) error {
+		if err := fresh(f); err != nil {
+			return err
+		}
+		f.Topics = append(f.Topics, t)
+		return nil
+	})
+}
+
+// change changes the state; workers follow. fn may be called again, on other states, and must do the same then.
+func (s *Service) change(fn func(f *file) error) (Undo, error) {
+	undo, err := s.state.Change(fn)
+	signal(s.changed)
+	if err != nil {
 		return nil, err
 	}
-	return s.replace(before, after)
+	return func() error {
+		defer signal(s.changed)
+		return undo()
+	}, nil
+}
+
+// on makes a change of the state of one of a topic.
+func on(id string, fn func(t *Topic) error) func(f *file) error {
+	return func(f *file) error {
+		i := slices.IndexFunc(f.Topics, func(t *Topic) bool { return t.ID == id })
+		if i < 0 {
+			return noTopic()
+		}
+		t := f.Topics[i].clone()
+		if err := fn(t); err != nil {
+			return err
+		}
+		f.Topics[i] = t
+		return nil
+	}
+}
+
+// changeTopic changes a topic.
+func (s *Service) changeTopic(arn string, fn func(t *Topic) error) (Undo, error) {
+	t, err := s.topic(arn)
+	if err != nil {
+		return nil, err
+	}
+	return s.change(on(t.ID, fn))
 }
 
 // link is a URL of the endpoint.

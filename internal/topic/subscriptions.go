@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/mail"
@@ -12,8 +13,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
+
+	"spoor/internal/refusal"
 )
 
 // Protocols of subscriptions.
@@ -177,26 +182,40 @@ func (s *Service) served(protocol string) error {
 // Subscribe subscribes an endpoint to a topic for an account. A queue of the same account, and NATS, are confirmed at once; all
 // other endpoints are asked. One that is subscribed already is given as it is, and asked again where it has not answered.
 func (s *Service) Subscribe(ctx context.Context, arn, protocol, endpoint, owner string, attributes map[string]string) (subscriptionARN string, _ *Subscription, _ Undo, _ error) {
-	var made *Subscription
-	undo, err := s.change(arn, func(t *Topic) error {
-		u := &Subscription{ID: uuid.NewString(), Protocol: protocol, Endpoint: endpoint, Owner: owner, Status: Pending, Since: s.now()}
-		if err := checkEndpoint(t, protocol, endpoint); err != nil {
-			return err
+	t, err := s.topic(arn)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	u := &Subscription{ID: uuid.NewString(), Protocol: protocol, Endpoint: endpoint, Owner: owner, Status: Pending, Since: s.now()}
+	if err := checkEndpoint(t, protocol, endpoint); err != nil {
+		return "", nil, nil, err
+	}
+	if err := s.served(protocol); err != nil {
+		return "", nil, nil, err
+	}
+	for k, v := range attributes {
+		if err := u.set(k, v); err != nil {
+			return "", nil, nil, err
 		}
-		if err := s.served(protocol); err != nil {
-			return err
+	}
+	if err := checkFilter(u.Attributes); err != nil {
+		return "", nil, nil, err
+	}
+	if u.Attributes[attrRedrive] != "" && s.o.SQS == nil {
+		return "", nil, nil, invalid("RedrivePolicy: no queues are configured here")
+	}
+	if protocol == protocolNATS || protocol == protocolSQS && queueForm.FindStringSubmatch(endpoint)[3] == t.Account && owner == t.Account {
+		from, err := s.end(t)
+		if err != nil {
+			return "", nil, nil, err
 		}
-		for k, v := range attributes {
-			if err := u.set(k, v); err != nil {
-				return err
-			}
-		}
-		if err := checkFilter(u.Attributes); err != nil {
-			return err
-		}
-		if u.Attributes[attrRedrive] != "" && s.o.SQS == nil {
-			return invalid("RedrivePolicy: no queues are configured here")
-		}
+		u.confirm(from, u.Since)
+		u.Authenticated = true
+	}
+	now := s.now()
+	var made atomic.Pointer[Subscription] // what the change did first; it may be made again
+	undo, err := s.change(on(t.ID, func(t *Topic) error {
+		t.expire(now)
 		n := 0
 		for i, had := range t.Subscriptions {
 			if had.Status != Left {
@@ -208,43 +227,41 @@ func (s *Service) Subscribe(ctx context.Context, arn, protocol, endpoint, owner 
 			if len(attributes) > 0 && !maps.Equal(u.Attributes, had.Attributes) {
 				return invalid("Attributes Reason: Subscription already exists with different attributes")
 			}
-			made = had
 			if had.Status == Pending {
-				made = had.clone()
-				made.Asked, made.Since = false, s.now()
-				made.Round++
-				t.Subscriptions[i] = made
+				had = had.clone()
+				had.Asked, had.Since = false, now
+				had.Round++
+				t.Subscriptions[i] = had
 			}
+			made.CompareAndSwap(nil, had)
 			return nil
 		}
 		if n >= MaxSubscriptions {
-			return refuse(CodeSubscriptionLimit, "The topic has %d subscriptions already, and may have no more.", n)
+			return refusal.Errorf(CodeSubscriptionLimit, "The topic has %d subscriptions already, and may have no more.", n)
 		}
-		if protocol == protocolNATS || protocol == protocolSQS && queueForm.FindStringSubmatch(endpoint)[3] == t.Account && owner == t.Account {
-			if err := s.confirm(ctx, t, u); err != nil {
-				return err
-			}
-			u.Authenticated = true
-		}
-		made = u
+		made.CompareAndSwap(nil, u)
 		t.Subscriptions = append(t.Subscriptions, u)
 		return nil
-	})
+	}))
 	if err != nil {
 		return "", nil, nil, err
 	}
-	return arn + ":" + made.ID, made, undo, nil
+	return arn + ":" + made.Load().ID, made.Load(), undo, ctx.Err()
 }
 
-// confirm makes a subscription get what is published from now on.
-func (s *Service) confirm(ctx context.Context, t *Topic, u *Subscription) error {
-	b := s.boxes[t.ID]
+// end is the number that the next message of a topic gets.
+func (s *Service) end(t *Topic) (uint64, error) {
+	b := s.box(t.ID)
 	if b == nil {
-		return fmt.Errorf("confirm %s: its topic has no outbox", u.ID)
+		return 0, ErrClosed
 	}
-	u.Status, u.Since, u.From = Confirmed, s.now(), b.log.end()
+	return b.log.end(), nil
+}
+
+// confirm makes a subscription get what is published from a number on.
+func (u *Subscription) confirm(from uint64, now time.Time) {
+	u.Status, u.Since, u.From = Confirmed, now, from
 	u.Round++
-	return ctx.Err()
 }
 
 // proof is what shows that a link or a token came from here.
@@ -262,30 +279,53 @@ func (s *Service) token(t *Topic, u *Subscription) string {
 // Confirm confirms the subscription that a token belongs to. With signed it then goes only by signed calls; authenticated says
 // that the caller showed a key. Confirming again is no error.
 func (s *Service) Confirm(ctx context.Context, arn, token string, authenticated, signed bool) (subscriptionARN string, _ *Subscription, _ Undo, _ error) {
-	var made *Subscription
-	undo, err := s.change(arn, func(t *Topic) error {
-		for i, u := range t.Subscriptions {
-			if len(token) < 32 || strings.ReplaceAll(u.ID, "-", "") != token[:32] || !hmac.Equal([]byte(s.token(t, u)), []byte(token)) {
-				continue
-			}
-			if made = u; u.Status == Confirmed {
-				return nil
-			}
-			was := u.Status
-			made = u.clone()
-			made.Authenticated, made.Signed = authenticated, signed && authenticated
-			if was == Left {
-				t.Deleted = max(t.Deleted-1, 0)
-			}
-			t.Subscriptions[i] = made
-			return s.confirm(ctx, t, made)
-		}
-		return invalid("Token")
-	})
+	t, err := s.topic(arn)
 	if err != nil {
 		return "", nil, nil, err
 	}
-	return arn + ":" + made.ID, made, undo, nil
+	_, u := t.subscription(s.tokenOf(t, token))
+	now := s.now()
+	switch {
+	case u == nil || u.Status != Confirmed && now.Sub(u.Since) >= PendingFor:
+		return "", nil, nil, invalid("Token")
+	case u.Status == Confirmed:
+		return arn + ":" + u.ID, u, func() error { return nil }, ctx.Err()
+	}
+	from, err := s.end(t)
+	if err != nil {
+		return "", nil, nil, err
+	}
+	undo, err := s.change(on(t.ID, func(t *Topic) error {
+		i, u := t.subscription(u.ID)
+		if u == nil {
+			return invalid("Token")
+		}
+		if u.Status == Confirmed {
+			return nil
+		}
+		if u.Status == Left {
+			t.Deleted = max(t.Deleted-1, 0)
+		}
+		u = u.clone()
+		u.Authenticated, u.Signed = authenticated, signed && authenticated
+		u.confirm(from, now)
+		t.Subscriptions[i] = u
+		return nil
+	}))
+	if err != nil {
+		return "", nil, nil, err
+	}
+	return arn + ":" + u.ID, u, undo, nil
+}
+
+// tokenOf is the id of the subscription of a token; empty when it is none.
+func (s *Service) tokenOf(t *Topic, token string) string {
+	for _, u := range t.Subscriptions {
+		if len(token) > 32 && strings.ReplaceAll(u.ID, "-", "") == token[:32] && hmac.Equal([]byte(s.token(t, u)), []byte(token)) {
+			return u.ID
+		}
+	}
+	return ""
 }
 
 // subscribed finds a subscription with its topic.
@@ -297,7 +337,7 @@ func (s *Service) subscribed(arn string) (*Topic, *Subscription, error) {
 		return nil, nil, err
 	}
 	topicARN, id := topicOf(arn)
-	t := s.snap.Load().byARN[topicARN]
+	t := s.byARN(topicARN)
 	if t == nil || t.External != "" {
 		return nil, nil, noSubscription()
 	}
@@ -329,7 +369,7 @@ func (s *Service) live(t *Topic) []*Subscription {
 // Owned gives the subscriptions that an account has in a Region, by their topics' ARNs.
 func (s *Service) Owned(w Where) map[string][]*Subscription {
 	m := map[string][]*Subscription{}
-	for _, t := range s.snap.Load().Topics {
+	for _, t := range s.state.Get().Topics {
 		if t.Region != w.Region || t.External != "" {
 			continue
 		}
@@ -348,7 +388,7 @@ func (s *Service) changeSubscription(arn string, fn func(t *Topic, i int, u *Sub
 		return nil, err
 	}
 	topicARN, id := topicOf(arn)
-	return s.change(topicARN, func(t *Topic) error {
+	return s.changeTopic(topicARN, func(t *Topic) error {
 		i, u := t.subscription(id)
 		if u == nil || u.Status == Left {
 			return noSubscription()
@@ -362,19 +402,20 @@ func (s *Service) changeSubscription(arn string, fn func(t *Topic, i int, u *Sub
 // Unsubscribe ends a subscription. An endpoint of http or https is told, and can have it back within [PendingFor]. One that is
 // not there is no error.
 func (s *Service) Unsubscribe(arn string) (Undo, error) {
+	now := s.now()
 	undo, err := s.changeSubscription(arn, func(t *Topic, i int, u *Subscription) error {
 		if u.Status == Confirmed {
 			t.Deleted++
 		}
 		if u.Status == Confirmed && (u.Protocol == protocolHTTP || u.Protocol == protocolHTTPS) {
-			u.Status, u.Since, u.Asked = Left, s.now(), false
+			u.Status, u.Since, u.Asked = Left, now, false
 			u.Round++
 			return nil
 		}
 		t.Subscriptions = slices.Delete(t.Subscriptions, i, i+1)
 		return nil
 	})
-	if e, ok := err.(*Error); ok && e.Code == CodeNotFound {
+	if errors.Is(err, ErrNotFound) {
 		return func() error { return nil }, nil
 	}
 	return undo, err
@@ -443,4 +484,14 @@ func (s *Service) SetSubscriptionAttribute(arn, name, value string) (Undo, error
 		}
 		return checkFilter(u.Attributes)
 	})
+}
+
+// IsMailToken reports whether a token is one that was sent in a mail to a person.
+func (s *Service) IsMailToken(topicARN, token string) bool {
+	t, err := s.topic(topicARN)
+	if err != nil {
+		return false
+	}
+	_, u := t.subscription(s.tokenOf(t, token))
+	return u != nil && u.Protocol == protocolEmail
 }

@@ -30,6 +30,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"spoor/internal/durable"
+	"spoor/internal/refusal"
+	"spoor/internal/statefile"
 )
 
 // Limits, those of SNS but for the first two, which are ours.
@@ -38,7 +40,6 @@ const (
 	MaxSubscriptions = 1000 // of a topic
 	MaxMessage       = 256 << 10
 	MaxBatch         = 10
-	MaxTags          = 50
 	// PendingFor is how long a subscription can be confirmed.
 	PendingFor = 48 * time.Hour
 	// OnceFor is how long [Message.Once] counts, and fifoFor how long deduplication of FIFO topics does.
@@ -71,26 +72,21 @@ const (
 	CodeThrottled         = "ThrottledException"
 )
 
-// Error is a refusal. Code is the name of SNS's exception for it.
-type Error struct{ Code, Message string }
+// notFound is a refusal that is [ErrNotFound].
+type notFound struct{ error }
 
-// Error implements error.
-func (e *Error) Error() string { return e.Message }
-
-// Is tells that what is not found is [ErrNotFound].
-func (e *Error) Is(target error) bool {
-	return target == ErrNotFound && (e.Code == CodeNotFound || e.Code == CodeResourceNotFound)
-}
-
-func refuse(code, format string, a ...any) error { return &Error{code, fmt.Sprintf(format, a...)} }
+// Unwrap gives the refusal, and what it is.
+func (e notFound) Unwrap() []error { return []error{e.error, ErrNotFound} }
 
 // invalid is a refusal as SNS words most of them.
 func invalid(format string, a ...any) error {
-	return refuse(CodeInvalid, "Invalid parameter: "+format, a...)
+	return refusal.Errorf(CodeInvalid, "Invalid parameter: "+format, a...)
 }
 
-func noTopic() error        { return refuse(CodeNotFound, "Topic does not exist") }
-func noSubscription() error { return refuse(CodeNotFound, "Subscription does not exist") }
+func noTopic() error { return notFound{refusal.Errorf(CodeNotFound, "Topic does not exist")} }
+func noSubscription() error {
+	return notFound{refusal.Errorf(CodeNotFound, "Subscription does not exist")}
+}
 
 // Where is an account in a Region.
 type Where struct{ Account, Region string }
@@ -154,29 +150,19 @@ type Service struct {
 	keys  *keys
 	guard guard
 	http  http.RoundTripper
-	snap  atomic.Pointer[state] // replaced under mu, never changed
+	state *statefile.File[file]
 
-	mu    sync.Mutex      // guards what follows, and the state file
-	lock  *durable.Lock   // nil when closed
-	boxes map[string]*box // by topic id, also of topics that went
-	went  map[string]time.Time
-	dirty bool // the file lacks a change that was taken back
+	mu     sync.Mutex           // guards what follows
+	boxes  map[string]*box      // by topic id, also of topics that went
+	went   map[string]time.Time // when a topic was found to have gone
+	closed bool
 
 	changed chan struct{} // the state changed: workers have to come or go
 	moved   chan struct{} // a cursor moved
 	running atomic.Bool
 }
 
-// state is a file with what is found by name in it.
-type state struct {
-	*file
-	byARN map[string]*Topic
-	byID  map[string]*Topic
-}
-
 const (
-	stateName  = "state.json"
-	lockName   = "lock"
 	keysName   = "keys.json"
 	topicsName = "topics"
 )
@@ -218,50 +204,32 @@ func Open(ctx context.Context, dir string, o Options) (_ *Service, err error) {
 	if s.http == nil {
 		s.http = s.guard.transport(o.HTTPTimeout)
 	}
-	if err := durable.MkdirAll(filepath.Join(dir, topicsName), 0o700); err != nil {
-		return nil, fmt.Errorf("open the topics: %w", err)
-	}
-	s.lock, err = durable.Acquire(ctx, filepath.Join(dir, lockName), 0o600, o.Wait)
-	if errors.Is(err, durable.ErrLocked) {
-		return nil, fmt.Errorf("open the topics in %s: %w: %w", dir, ErrLocked, err)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the topics: %w", err)
+	if s.state, err = statefile.Open(ctx, dir, s.stateOptions()); err != nil {
+		return nil, err
 	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.shut())
 		}
 	}()
-	if err := durable.RemoveParts(dir); err != nil {
-		return nil, fmt.Errorf("open the topics: %w", err)
-	}
 	if s.keys, err = openKeys(filepath.Join(dir, keysName), o); err != nil {
 		return nil, err
 	}
-	f, err := readState(filepath.Join(dir, stateName))
-	if err != nil {
-		return nil, err
+	if err := durable.MkdirAll(filepath.Join(dir, topicsName), 0o700); err != nil {
+		return nil, fmt.Errorf("open the topics: %w", err)
 	}
-	if f == nil {
-		f = &file{Topics: []*Topic{}}
-		if err := s.write(f); err != nil {
-			return nil, err
-		}
-	}
-	s.show(f)
 	entries, err := os.ReadDir(filepath.Join(dir, topicsName))
 	if err != nil {
 		return nil, fmt.Errorf("open the topics: %w", err)
 	}
 	for _, e := range entries {
-		if idForm.MatchString(e.Name()) && s.snap.Load().byID[e.Name()] == nil { // of a topic that was deleted
+		if idForm.MatchString(e.Name()) && s.byID(e.Name()) == nil { // of a topic that was deleted, or never made
 			if err := os.RemoveAll(filepath.Join(dir, topicsName, e.Name())); err != nil {
 				return nil, fmt.Errorf("open the topics: %w", err)
 			}
 		}
 	}
-	for _, t := range f.Topics {
+	for _, t := range s.state.Get().Topics {
 		if s.boxes[t.ID], err = s.openBox(t); err != nil {
 			return nil, err
 		}
@@ -271,27 +239,34 @@ func Open(ctx context.Context, dir string, o Options) (_ *Service, err error) {
 
 // shut gives files and lock back.
 func (s *Service) shut() error {
+	s.closed = true
 	var err error
 	for _, b := range s.boxes {
-		err = errors.Join(err, b.log.close())
+		if b != nil {
+			err = errors.Join(err, b.log.close())
+		}
 	}
-	lock := s.lock
-	s.lock = nil
-	return errors.Join(err, lock.Release())
+	return errors.Join(err, s.state.Close(nil))
 }
 
 // Close ends the service, after [Service.Run] has returned. What was not delivered is delivered after the next start.
 func (s *Service) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lock == nil {
+	if s.closed {
 		return nil
 	}
-	var err error
-	if s.dirty {
-		err = s.write(s.snap.Load().file)
+	return s.shut()
+}
+
+// box is what a topic has to deliver; nil when it is not there any more.
+func (s *Service) box(id string) *box {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
 	}
-	return errors.Join(err, s.shut())
+	return s.boxes[id]
 }
 
 // now is the time of changes, in whole milliseconds as messages have it.

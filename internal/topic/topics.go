@@ -14,6 +14,8 @@ import (
 	"github.com/google/uuid"
 
 	"spoor/internal/policy"
+	"spoor/internal/refusal"
+	"spoor/internal/tag"
 )
 
 // Names of attributes of topics that can be set.
@@ -79,29 +81,24 @@ func checkTopicAttribute(t *Topic, name, value string) error {
 	return nil
 }
 
-func checkTags(tags map[string]string) error {
-	if len(tags) > MaxTags {
-		return refuse(CodeTagLimit, "Could not complete request: tag quota of per resource exceeded")
+// tagsOf checks tags, in the words of SNS, and sorts them.
+func tagsOf(tags []tag.Tag) ([]tag.Tag, error) {
+	tags = tag.Sorted(tags)
+	if len(tags) > tag.Max {
+		return nil, refusal.Errorf(CodeTagLimit, "Could not complete request: tag quota of per resource exceeded")
 	}
-	for k, v := range tags {
-		switch {
-		case k == "" || utf8.RuneCountInString(k) > 128 || !utf8.ValidString(k):
-			return invalid("Tags Reason: a tag's key has 1 to 128 characters")
-		case utf8.RuneCountInString(v) > 256 || !utf8.ValidString(v):
-			return invalid("Tags Reason: the value of the tag %s is longer than 256 characters", k)
-		case strings.HasPrefix(strings.ToLower(k), "aws:"):
-			return invalid("Tags Reason: the tag %s begins with aws:, which is reserved", k)
-		}
+	if err := tag.Check(tags); err != nil {
+		return nil, invalid("Tags Reason: %s", refusal.Sentence(err.Error()))
 	}
-	return nil
+	return tags, nil
 }
 
 // Create makes a topic, or gives the one that is there with the same attributes and tags.
-func (s *Service) Create(w Where, name string, attributes, tags map[string]string) (arn string, _ Undo, _ error) {
+func (s *Service) Create(w Where, name string, attributes map[string]string, tags []tag.Tag) (arn string, _ Undo, err error) {
 	if err := checkName(name); err != nil {
 		return "", nil, err
 	}
-	t := &Topic{ID: uuid.NewString(), Account: w.Account, Region: w.Region, Name: name, Created: s.now(), Tags: maps.Clone(tags), Attributes: map[string]string{}}
+	t := &Topic{ID: uuid.NewString(), Account: w.Account, Region: w.Region, Name: name, Created: s.now(), Attributes: map[string]string{}}
 	if t.FIFO() != (attributes[attrFIFO] == "true") {
 		if t.FIFO() {
 			return "", nil, invalid("Topic Name") // as SNS has it for a name that is not one without the attribute
@@ -114,37 +111,51 @@ func (s *Service) Create(w Where, name string, attributes, tags map[string]strin
 		}
 		t.set(k, v)
 	}
-	if err := checkTags(tags); err != nil {
+	if t.Tags, err = tagsOf(tags); err != nil {
 		return "", nil, err
 	}
 	arn = s.arn(t)
 	if s.external(arn) {
 		return "", nil, invalid("Topic Name Reason: %s is a topic of AWS by the configuration", arn)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if had := s.snap.Load().byARN[arn]; had != nil {
-		for k := range attributes {
-			if t.Attributes[k] != had.Attributes[k] {
-				return "", nil, invalid("Attributes Reason: Topic already exists with different attributes")
+	if had := s.byARN(arn); had != nil {
+		return arn, func() error { return nil }, t.alike(had, attributes)
+	}
+	undo, err := s.make(t, func(f *file) error {
+		n := 0
+		for _, o := range f.Topics {
+			if o.Account == t.Account && o.Region == t.Region && o.External == "" {
+				if n++; o.Name == t.Name {
+					return errExists
+				}
 			}
 		}
-		if len(tags) > 0 && !maps.Equal(tags, had.Tags) {
-			return "", nil, invalid("Tags Reason: Topic already exists with different tags")
+		if n >= MaxTopics {
+			return refusal.Errorf(CodeTopicLimit, "The account %s has %d topics in %s already, and may have no more.", w.Account, n, w.Region)
 		}
-		return arn, func() error { return nil }, nil
-	}
-	n := 0
-	for _, t := range s.snap.Load().Topics {
-		if t.Account == w.Account && t.Region == w.Region && t.External == "" {
-			n++
+		return nil
+	})
+	if errors.Is(err, errExists) { // somebody was faster
+		if had := s.byARN(arn); had != nil {
+			return arn, func() error { return nil }, t.alike(had, attributes)
 		}
 	}
-	if n >= MaxTopics {
-		return "", nil, refuse(CodeTopicLimit, "The account %s has %d topics in %s already, and may have no more.", w.Account, n, w.Region)
-	}
-	undo, err := s.replace(nil, t)
 	return arn, undo, err
+}
+
+var errExists = errors.New("the topic is there already")
+
+// alike refuses a topic that is to be made again as another one.
+func (t *Topic) alike(had *Topic, attributes map[string]string) error {
+	for k := range attributes {
+		if t.Attributes[k] != had.Attributes[k] {
+			return invalid("Attributes Reason: Topic already exists with different attributes")
+		}
+	}
+	if len(t.Tags) > 0 && !slices.Equal(t.Tags, had.Tags) {
+		return invalid("Tags Reason: Topic already exists with different tags")
+	}
+	return nil
 }
 
 // set sets an attribute; what is as without it is left out.
@@ -161,8 +172,6 @@ func (t *Topic) set(name, value string) {
 
 // Delete deletes a topic with its subscriptions, and what was not delivered yet. One that is not there is no error, as in SNS.
 func (s *Service) Delete(arn string) (Undo, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	t, err := s.topic(arn)
 	if errors.Is(err, ErrNotFound) {
 		return func() error { return nil }, nil
@@ -170,13 +179,16 @@ func (s *Service) Delete(arn string) (Undo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.replace(t, nil)
+	return s.change(func(f *file) error {
+		f.Topics = slices.DeleteFunc(f.Topics, func(o *Topic) bool { return o.ID == t.ID })
+		return nil
+	})
 }
 
 // Topics gives the ARNs of the topics of an account in a Region, sorted.
 func (s *Service) Topics(w Where) []string {
 	var arns []string
-	for _, t := range s.snap.Load().Topics {
+	for _, t := range s.state.Get().Topics {
 		if t.Account == w.Account && t.Region == w.Region && t.External == "" {
 			arns = append(arns, s.arn(t))
 		}
@@ -224,7 +236,7 @@ func (s *Service) Attributes(arn string) (map[string]string, error) {
 
 // SetAttribute sets an attribute of a topic; an empty value makes it as without it.
 func (s *Service) SetAttribute(arn, name, value string) (Undo, error) {
-	return s.change(arn, func(t *Topic) error {
+	return s.changeTopic(arn, func(t *Topic) error {
 		switch name {
 		case attrFIFO:
 			return invalid("AttributeName")
@@ -243,7 +255,7 @@ func (s *Service) SetAttribute(arn, name, value string) (Undo, error) {
 }
 
 // Tags gives the tags of a topic.
-func (s *Service) Tags(arn string) (map[string]string, error) {
+func (s *Service) Tags(arn string) ([]tag.Tag, error) {
 	t, err := s.tagged(arn)
 	if err != nil {
 		return nil, err
@@ -255,7 +267,7 @@ func (s *Service) Tags(arn string) (map[string]string, error) {
 func (s *Service) tagged(arn string) (*Topic, error) {
 	t, err := s.topic(arn)
 	if errors.Is(err, ErrNotFound) {
-		return nil, refuse(CodeResourceNotFound, "Resource does not exist")
+		return nil, notFound{refusal.Errorf(CodeResourceNotFound, "Resource does not exist")}
 	}
 	if err != nil {
 		return nil, invalid("ResourceArn")
@@ -264,19 +276,17 @@ func (s *Service) tagged(arn string) (*Topic, error) {
 }
 
 // SetTags gives a topic tags, and takes those with other keys away.
-func (s *Service) SetTags(arn string, set map[string]string, remove []string) (Undo, error) {
+func (s *Service) SetTags(arn string, set []tag.Tag, remove []string) (Undo, error) {
 	if _, err := s.tagged(arn); err != nil {
 		return nil, err
 	}
-	return s.change(arn, func(t *Topic) error {
-		if t.Tags == nil {
-			t.Tags = map[string]string{}
-		}
-		maps.Copy(t.Tags, set)
-		for _, k := range remove {
-			delete(t.Tags, k)
-		}
-		return checkTags(t.Tags)
+	set, err := tagsOf(set)
+	if err != nil {
+		return nil, err
+	}
+	return s.changeTopic(arn, func(t *Topic) (err error) {
+		t.Tags, err = tagsOf(tag.Without(tag.Add(t.Tags, set), remove))
+		return err
 	})
 }
 
@@ -401,7 +411,7 @@ func (s *Service) RemovePermission(arn, label string) (Undo, error) {
 }
 
 func (s *Service) changePolicy(arn string, fn func([]json.RawMessage) ([]json.RawMessage, error)) (Undo, error) {
-	return s.change(arn, func(t *Topic) error {
+	return s.changeTopic(arn, func(t *Topic) error {
 		all, list, err := statements(s.policy(t))
 		if err != nil {
 			return fmt.Errorf("read the policy of %s: %w", arn, err)
