@@ -66,8 +66,9 @@ type Exchange struct {
 	Length int64
 	// Changes says that a request goes on when its caller has gone and its body is complete, since it may have its effect.
 	Changes bool
-	// Header may change the headers of the answer before they are sent; optional.
-	Header func(*Answer)
+	// Admit looks at an answer of which nothing was sent yet; optional. Its error takes the answer's place, in Answer.Err. It may
+	// change the headers.
+	Admit func(*Answer) error
 	// Settle makes the call durable. It is called once, always, before the answer is whole. Its error fails the call.
 	Settle func(*Answer) error
 	// Fail answers instead of the service: it did not answer, or the call could not be recorded, which unrecorded says.
@@ -159,15 +160,22 @@ func (f *Forwarder) answer(w http.ResponseWriter, r *http.Request, x *Exchange, 
 		n, err = peekBody(res, *peek)
 	}
 	a.In = in.n.Load()
-	a.Body, a.Out = (*peek)[:n], int64(n)
+	a.Body, a.Out, a.Whole = (*peek)[:n], int64(n), errors.Is(err, io.EOF)
+	hopByHop(res.Header)
+	if x.Admit != nil && (err == nil || a.Whole) {
+		if refused := x.Admit(a); refused != nil {
+			a.Err, a.Out = refused, 0
+			settleUnanswered(w, x, a)
+			return
+		}
+	}
 	switch {
-	case errors.Is(err, io.EOF):
-		a.Whole = true
+	case a.Whole:
 		if err := x.Settle(a); err != nil {
 			x.Fail(w, a, err)
 			return
 		}
-		sendHead(w, x, res, a, bodiless)
+		sendHead(w, res, bodiless)
 		// The caller may have gone; it is recorded as it was answered.
 		_, _ = w.Write(a.Body)
 		trailers(w, res)
@@ -235,7 +243,7 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 	ctl := http.NewResponseController(w)
 	// Without a length it is the end of the answer that says that it is whole.
 	hold := res.ContentLength >= 0 || !r.ProtoAtLeast(1, 1)
-	sendHead(w, x, res, a, false)
+	sendHead(w, res, false)
 	send := func(p []byte) error {
 		if len(p) == 0 {
 			return nil
@@ -303,12 +311,8 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 }
 
 // sendHead sends status and headers.
-func sendHead(w http.ResponseWriter, x *Exchange, res *http.Response, a *Answer, bodiless bool) {
-	if x.Header != nil {
-		x.Header(a)
-	}
+func sendHead(w http.ResponseWriter, res *http.Response, bodiless bool) {
 	h := w.Header()
-	hopByHop(res.Header)
 	for k, v := range res.Header {
 		h[k] = v
 	}

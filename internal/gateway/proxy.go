@@ -431,9 +431,6 @@ func (x *passage) settle(a *Answer, body io.Reader) error {
 		}
 	}
 	x.fill(&c, a)
-	if refused != nil {
-		c.ErrorCode, c.ErrorMessage, c.Response = refused.Code, refused.Message, nil
-	}
 	return x.p.gate.Record(x.r.Context(), c)
 }
 

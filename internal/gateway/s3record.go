@@ -331,7 +331,10 @@ func responseElements(h http.Header) any {
 // S3Error is the error that an answer tells, as S3 names it; "" for none. A HEAD has it in its status alone.
 func (a *Answer) S3Error(method string) (code, message string) {
 	if a.Err != nil {
+		var refused *Refusal
 		switch {
+		case errors.As(a.Err, &refused):
+			return refused.Code, refused.Message
 		case a.Gone && a.Status == 0:
 			return "IncompleteBody", "The caller broke off before the request was complete"
 		case a.Gone:

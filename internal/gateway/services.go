@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -313,7 +314,10 @@ func (q *ServiceRequest) result(body []byte) any {
 // failure is the error that an answer tells.
 func (q *ServiceRequest) failure(a *Answer) (code, message string) {
 	if a.Err != nil {
+		var refused *Refusal
 		switch {
+		case errors.As(a.Err, &refused):
+			return refused.Code, refused.Message
 		case a.Gone && a.Status == 0:
 			return "RequestAborted", "The caller broke off before the request was complete"
 		case a.Gone:
