@@ -23,7 +23,7 @@ type Book struct {
 	turn chan struct{} // held while a trail is made or updated, so that what was checked is what is kept
 	org  atomic.Pointer[Organization]
 
-	mu      sync.Mutex // guards what follows; changes of the file do not take it
+	mu      sync.Mutex      // guards what follows; changes of the file do not take it
 	pending map[string]bool // epochs whose calls are not recorded yet
 	changed chan struct{}   // closed when Deliverable has another answer
 }
@@ -198,9 +198,9 @@ func (b *Book) SetOrganization(o Organization) {
 
 func (b *Book) organization() Organization { return *b.org.Load() }
 
-// in are the epochs in force. One that is not settled, and has a settled one behind it, is over.
-func (f *file) in(t *entry) []Epoch {
-	out := make([]Epoch, 0, len(t.Epochs))
+// in are the epochs in force, and whether the trail ended with the last one. One that is not settled, and has a settled one behind
+// it, is over.
+func (f *file) in(t *entry) (out []Epoch, ended bool) {
 	for _, e := range t.Epochs {
 		after, ok := f.settled[e.ID]
 		if !ok {
@@ -209,9 +209,9 @@ func (f *file) in(t *entry) []Epoch {
 		if n := len(out); n > 0 && out[n-1].After == after {
 			out = out[:n-1] // which no entry belongs to
 		}
-		out = append(out, Epoch{After: after, At: e.At, Settings: e.Settings})
+		out, ended = append(out, Epoch{After: after, At: e.At, Settings: e.Settings}), e.End
 	}
-	return out
+	return out, ended
 }
 
 // Deliverable gives the trails that deliveries are for, and a channel that is closed when they have changed. An epoch is among
@@ -223,14 +223,13 @@ func (b *Book) Deliverable() ([]Trail, <-chan struct{}) {
 	var out []Trail
 	for i := range f.Trails {
 		t := &f.Trails[i]
-		epochs := f.in(t)
+		epochs, ended := f.in(t)
 		if len(epochs) == 0 {
 			continue
 		}
-		_, settled := f.settled[t.Epochs[len(t.Epochs)-1].ID]
 		out = append(out, Trail{
 			ARN: b.arn(t), Name: t.Name, Account: t.Account, HomeRegion: t.Region, OrganizationID: t.OrganizationID, Accounts: b.organization().accounts(t),
-			Epochs: epochs, Deleted: t.Deleted && settled,
+			Epochs: epochs, Deleted: ended,
 		})
 	}
 	return out, b.changed
@@ -283,7 +282,7 @@ func (f *file) forget(seq uint64) (dropped bool) {
 		}
 		after, ok := f.settled[t.Epochs[first].ID]
 		switch {
-		case t.Deleted && first == len(t.Epochs)-1 && ok && after <= seq:
+		case t.deleted() && first == len(t.Epochs)-1 && ok && after <= seq:
 			dropped = true
 			continue
 		case first > 0:

@@ -55,7 +55,6 @@ type entry struct {
 	Updated        time.Time         `json:"updated"`
 	Started        time.Time         `json:"started,omitzero"` // when logging was last started and stopped
 	Stopped        time.Time         `json:"stopped,omitzero"`
-	Deleted        bool              `json:"deleted,omitempty"`
 	Insights       []InsightSelector `json:"insights,omitempty"`
 	Aggregations   []Aggregation     `json:"aggregations,omitempty"`
 	Tags           []tag.Tag         `json:"tags,omitempty"` // by key
@@ -68,6 +67,7 @@ type epoch struct {
 	After    *uint64   `json:"after,omitempty"` // in the file alone; none while the call that made it is not known to be recorded
 	At       time.Time `json:"at"`
 	Settings Settings  `json:"settings"`
+	End      bool      `json:"end,omitempty"` // with it the trail was deleted
 }
 
 // resource is what is kept for an event data store or a channel.
@@ -87,6 +87,9 @@ func (r *resource) empty() bool { return r.Policy == "" && len(r.Insights) == 0 
 func (e *entry) is(account, region, name string) bool {
 	return e.Name == name && e.Account == account && e.Region == region
 }
+
+// deleted reports whether the trail is there for deliveries alone.
+func (e *entry) deleted() bool { return e.Epochs[len(e.Epochs)-1].End }
 
 // settings are the newest.
 func (e *entry) settings() Settings { return e.Epochs[len(e.Epochs)-1].Settings }
@@ -190,6 +193,9 @@ func (f *file) check() error {
 				return fmt.Errorf("trail %s: epoch %.40q", t.Name, e.ID)
 			}
 			ids[e.ID] = true
+			if e.End && e.Settings.Logging {
+				return fmt.Errorf("trail %s: deleted, and logging", t.Name)
+			}
 			if err := e.Settings.check(); err != nil {
 				return fmt.Errorf("trail %s: %w", t.Name, err)
 			}
@@ -197,9 +203,6 @@ func (f *file) check() error {
 		s := t.settings()
 		if s.Organization != (t.OrganizationID != "") || t.OrganizationID != "" && !organizationForm.MatchString(t.OrganizationID) {
 			return fmt.Errorf("trail %s: organisation %.40q", t.Name, t.OrganizationID)
-		}
-		if t.Deleted && s.Logging {
-			return fmt.Errorf("trail %s: deleted, and logging", t.Name)
 		}
 		if err := checkInsights(t.Insights); err != nil {
 			return fmt.Errorf("trail %s: %w", t.Name, err)

@@ -123,7 +123,7 @@ type Check func(ctx context.Context, will Info) error
 
 // see reports whether an account sees a trail.
 func (o Organization) see(account string, t *entry) bool {
-	return !t.Deleted && (t.Account == account || t.OrganizationID != "" && t.OrganizationID == o.ID && slices.Contains(o.Accounts, account))
+	return !t.deleted() && (t.Account == account || t.OrganizationID != "" && t.OrganizationID == o.ID && slices.Contains(o.Accounts, account))
 }
 
 // manages reports whether an account may make and change trails of the organisation.
@@ -154,12 +154,12 @@ func (b *Book) find(f *file, w Where, ref string, change bool) (int, error) {
 		if err := checkName(ref); err != nil {
 			return 0, err
 		}
-		at := slices.IndexFunc(f.Trails, func(t entry) bool { return !t.Deleted && t.is(w.Account, w.Region, ref) })
+		at := slices.IndexFunc(f.Trails, func(t entry) bool { return !t.deleted() && t.is(w.Account, w.Region, ref) })
 		if at >= 0 {
 			return at, nil
 		}
 		shadow := slices.IndexFunc(f.Trails, func(t entry) bool {
-			return !t.Deleted && t.Name == ref && t.Account == w.Account && t.settings().MultiRegion
+			return !t.deleted() && t.Name == ref && t.Account == w.Account && t.settings().MultiRegion
 		})
 		if change && shadow >= 0 {
 			return 0, elsewhere(ref, f.Trails[shadow].Region, w)
@@ -194,7 +194,7 @@ func (f *file) room(account, region string, multi bool, but string) error {
 	count := func(region string) (n int) {
 		for i := range f.Trails {
 			t := &f.Trails[i]
-			if !t.Deleted && t.Account == account && (t.Region == region || t.settings().MultiRegion) && !t.is(account, region, but) {
+			if !t.deleted() && t.Account == account && (t.Region == region || t.settings().MultiRegion) && !t.is(account, region, but) {
 				n++
 			}
 		}
@@ -245,7 +245,7 @@ func (b *Book) take(ctx context.Context) (give func(), err error) {
 
 // push begins an epoch, where settings are new.
 func (t *entry) push(id string, now time.Time, s Settings) error {
-	if n := len(t.Epochs); n > 0 && reflect.DeepEqual(t.Epochs[n-1].Settings, s) {
+	if n := len(t.Epochs); n > 0 && !t.deleted() && reflect.DeepEqual(t.Epochs[n-1].Settings, s) {
 		return nil
 	}
 	if len(t.Epochs) >= maxEpochs {
@@ -286,7 +286,7 @@ func (b *Book) Create(ctx context.Context, w Where, spec Spec, check Check) (Inf
 			owner.Account, owner.OrganizationID = o.Management, o.ID
 		}
 		at := slices.IndexFunc(f.Trails, func(t entry) bool { return t.is(owner.Account, owner.Region, owner.Name) })
-		if at >= 0 && !f.Trails[at].Deleted {
+		if at >= 0 && !f.Trails[at].deleted() {
 			return owner, refuse(codeExists, "Trail %s already exists for customer: %s", spec.Name, owner.Account)
 		}
 		if err := f.room(owner.Account, owner.Region, s.MultiRegion, ""); err != nil {
@@ -430,9 +430,8 @@ func (b *Book) Delete(w Where, ref string) (Info, *Change, error) {
 	return b.edit(w, ref, id, func(_ *file, t *entry, now time.Time) error {
 		s := t.settings()
 		s.Logging = false
-		t.Deleted = true
 		// An epoch of its own, also when nothing else is new: deliveries see the end when that is in force.
-		t.Epochs = append(slices.Clip(t.Epochs), epoch{ID: id, At: now, Settings: s})
+		t.Epochs = append(slices.Clip(t.Epochs), epoch{ID: id, At: now, Settings: s, End: true})
 		return nil
 	})
 }
