@@ -1,10 +1,12 @@
-// Package cloudtrail is CloudTrail of the AWS-compatible endpoint: event history, event data stores and channels, and queries.
+// Package cloudtrail is CloudTrail of the AWS-compatible endpoint: trails, event history, event data stores
+// and channels, and queries.
 package cloudtrail
 
 import (
 	"spoor/internal/awsapi"
 	"spoor/internal/awsapi/model/cloudtrail"
 	"spoor/internal/awsapi/wire"
+	"spoor/internal/trail"
 )
 
 // Options are the parts behind the operations.
@@ -12,20 +14,30 @@ type Options struct {
 	History History
 	Lake    Lake
 	Queries Queries
+
+	Trails     *trail.Book
+	Buckets    Buckets    // of this installation
+	External   External   // where trails deliver to somebody else's buckets; Buckets are not asked then
+	Keys       Keys       // nil for none
+	Topics     Topics     // nil for none
+	Deliveries Deliveries // nil for none: nothing was ever delivered
+	PublicKeys PublicKeys
+	Access     Access // over event data stores with policies; without it, they count for nothing
 }
 
 // New makes the service. Operations whose part is nil fail.
 func New(o Options) *awsapi.Service {
 	s := awsapi.NewService(&cloudtrail.Service, awsapi.ServiceOptions{Invalid: invalid})
 	registerHistory(s, o.History)
-	registerLake(s, o.Lake)
-	registerQueries(s, o.Queries, o.Lake)
+	registerLake(s, o.Lake, o.Trails)
+	registerQueries(s, o)
+	registerTrails(s, o)
 	return s
 }
 
 // invalid is what violations of the model's constraints are answered with, where CloudTrail has an exception of its own.
 func invalid(operation string, v []wire.Violation) *awsapi.Error {
-	for _, f := range []func(string, []wire.Violation) *awsapi.Error{invalidHistory, invalidLake, invalidQuery} {
+	for _, f := range []func(string, []wire.Violation) *awsapi.Error{invalidHistory, invalidLake, invalidQuery, invalidTrail} {
 		if err := f(operation, v); err != nil {
 			return err
 		}

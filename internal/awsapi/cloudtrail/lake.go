@@ -3,7 +3,6 @@ package cloudtrail
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"spoor/internal/lake"
 	"spoor/internal/recorder"
 	"spoor/internal/selector"
+	"spoor/internal/trail"
 )
 
 // Lake is the part behind the operations of this file: a [lake.Lake].
@@ -39,10 +39,13 @@ type Lake interface {
 }
 
 // lakeService are the handlers of event data stores and channels.
-type lakeService struct{ lake Lake }
+type lakeService struct {
+	lake Lake
+	book *trail.Book // of which it needs only that what is kept for a channel goes with it; may be nil
+}
 
-func registerLake(s *awsapi.Service, l Lake) {
-	x := lakeService{l}
+func registerLake(s *awsapi.Service, l Lake, b *trail.Book) {
+	x := lakeService{l, b}
 	awsapi.Handle(s, "CreateEventDataStore", lakeHandler(x, x.createStore))
 	awsapi.Handle(s, "GetEventDataStore", lakeHandler(x, x.getStore), onStore(func(in *cloudtrail.GetEventDataStoreRequest) *string { return in.EventDataStore }))
 	awsapi.Handle(s, "ListEventDataStores", lakeHandler(x, x.listStores))
@@ -56,9 +59,6 @@ func registerLake(s *awsapi.Service, l Lake) {
 	awsapi.Handle(s, "ListChannels", lakeHandler(x, x.listChannels))
 	awsapi.Handle(s, "UpdateChannel", lakeHandler(x, x.updateChannel), onChannel(func(in *cloudtrail.UpdateChannelRequest) *string { return in.Channel }))
 	awsapi.Handle(s, "DeleteChannel", lakeHandler(x, x.deleteChannel), onChannel(func(in *cloudtrail.DeleteChannelRequest) *string { return in.Channel }))
-	awsapi.Handle(s, "AddTags", lakeHandler(x, x.addTags), on("", func(in *cloudtrail.AddTagsRequest) []string { return []string{*in.ResourceId} }))
-	awsapi.Handle(s, "RemoveTags", lakeHandler(x, x.removeTags), on("", func(in *cloudtrail.RemoveTagsRequest) []string { return []string{*in.ResourceId} }))
-	awsapi.Handle(s, "ListTags", lakeHandler(x, x.listTags), on("", func(in *cloudtrail.ListTagsRequest) []string { return slices.Clone(in.ResourceIdList) }))
 }
 
 // lakeHandler is a handler whose refusals are those of package lake.
@@ -68,10 +68,7 @@ func lakeHandler[In, Out any](x lakeService, h func(context.Context, *awsapi.Cal
 			return nil, errors.New("there is no lake")
 		}
 		out, err := h(ctx, c, in)
-		if refused, ok := errors.AsType[*lake.Error](err); ok {
-			return nil, awsapi.Errorf(refused.Code, "%s", refused.Message)
-		}
-		return out, err
+		return out, told(err)
 	}
 }
 
@@ -383,60 +380,14 @@ func (x lakeService) deleteChannel(_ context.Context, c *awsapi.Call, in *cloudt
 	}
 	takeBack(c, undo)
 	x.aboutChannel(c, ch)
-	return nil, nil
-}
-
-func (x lakeService) addTags(_ context.Context, c *awsapi.Call, in *cloudtrail.AddTagsRequest) (*cloudtrail.AddTagsResponse, error) {
-	undo, err := x.lake.AddTags(where(c), *in.ResourceId, tagsOf(in.TagsList))
-	if err != nil {
-		return nil, err
-	}
-	takeBack(c, undo)
-	tagged(c, *in.ResourceId)
-	return nil, nil
-}
-
-func (x lakeService) removeTags(_ context.Context, c *awsapi.Call, in *cloudtrail.RemoveTagsRequest) (*cloudtrail.RemoveTagsResponse, error) {
-	var keys []string
-	for _, t := range in.TagsList {
-		keys = append(keys, *t.Key)
-	}
-	undo, err := x.lake.RemoveTags(where(c), *in.ResourceId, keys)
-	if err != nil {
-		return nil, err
-	}
-	takeBack(c, undo)
-	tagged(c, *in.ResourceId)
-	return nil, nil
-}
-
-func tagged(c *awsapi.Call, arn string) {
-	kind := "AWS::CloudTrail::EventDataStore"
-	if strings.Contains(arn, ":channel/") {
-		kind = "AWS::CloudTrail::Channel"
-	}
-	c.Resource(recorder.Resource{ARN: arn, AccountID: c.Account, Type: kind})
-}
-
-// maxListed is how many resources ListTags may be asked for.
-const maxListed = 20
-
-func (x lakeService) listTags(_ context.Context, c *awsapi.Call, in *cloudtrail.ListTagsRequest) (*cloudtrail.ListTagsResponse, error) {
-	if in.NextToken != nil {
-		return nil, awsapi.Errorf("InvalidTokenException", "The token is not one of this list, which has one page.")
-	}
-	if n := len(in.ResourceIdList); n > maxListed {
-		return nil, awsapi.Errorf(awsapi.Validation, "%d resources are named; at most %d can be.", n, maxListed)
-	}
-	out := &cloudtrail.ListTagsResponse{ResourceTagList: make([]cloudtrail.ResourceTag, 0, len(in.ResourceIdList))}
-	for _, id := range in.ResourceIdList {
-		ts, err := x.lake.Tags(where(c), id)
+	if x.book != nil {
+		change, err := x.book.Forget(x.lake.ChannelARN(ch))
 		if err != nil {
-			return nil, err
+			return nil, errors.Join(err, undo())
 		}
-		out.ResourceTagList = append(out.ResourceTagList, cloudtrail.ResourceTag{ResourceId: &id, TagsList: tags(ts)})
+		pend(c, change)
 	}
-	return out, nil
+	return nil, nil
 }
 
 // value is what p points to, or the zero value.
@@ -453,22 +404,6 @@ func some(s string) *string {
 		return nil
 	}
 	return &s
-}
-
-func tagsOf(in []cloudtrail.Tag) []lake.Tag {
-	var out []lake.Tag
-	for _, t := range in {
-		out = append(out, lake.Tag{Key: *t.Key, Value: value(t.Value)})
-	}
-	return out
-}
-
-func tags(in []lake.Tag) []cloudtrail.Tag {
-	out := make([]cloudtrail.Tag, len(in))
-	for i, t := range in {
-		out[i] = cloudtrail.Tag{Key: &t.Key, Value: some(t.Value)}
-	}
-	return out
 }
 
 func selectorsOf(in []cloudtrail.AdvancedEventSelector) []selector.Advanced {

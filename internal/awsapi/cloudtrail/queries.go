@@ -34,24 +34,68 @@ type Queries interface {
 // queries are the operations about queries.
 type queries struct {
 	Queries
-	lake Lake
+	lake     Lake
+	access   Access // nil where the endpoint has decided
+	policies Policies
 }
 
-func registerQueries(s *awsapi.Service, q Queries, l Lake) {
-	h := queries{q, l}
-	awsapi.Handle(s, "StartQuery", h.start, awsapi.On(func(c *awsapi.Call, in *cloudtrail.StartQueryRequest) []string {
+func registerQueries(s *awsapi.Service, o Options) {
+	h := queries{Queries: o.Queries, lake: o.Lake}
+	if o.Access != nil && o.Trails != nil {
+		h.access, h.policies = o.Access, o.Trails
+	}
+	guard(s, h, "StartQuery", h.start, func(c *awsapi.Call, in *cloudtrail.StartQueryRequest) (*string, []string) {
 		ids, _ := duckdb.DataStoreIDs(text(in.QueryStatement)) // what cannot be read is refused by the handler
-		return storeARNs(c, ids)
-	}))
-	awsapi.Handle(s, "DescribeQuery", h.describe, awsapi.On(func(c *awsapi.Call, in *cloudtrail.DescribeQueryRequest) []string { return h.about(c, in.QueryId) }))
-	awsapi.Handle(s, "GetQueryResults", h.results, awsapi.On(func(c *awsapi.Call, in *cloudtrail.GetQueryResultsRequest) []string { return h.about(c, in.QueryId) }))
-	awsapi.Handle(s, "CancelQuery", h.cancel, awsapi.On(func(c *awsapi.Call, in *cloudtrail.CancelQueryRequest) []string { return h.about(c, in.QueryId) }))
+		return in.EventDataStoreOwnerAccountId, ids
+	})
+	guard(s, h, "DescribeQuery", h.describe, func(c *awsapi.Call, in *cloudtrail.DescribeQueryRequest) (*string, []string) {
+		return in.EventDataStoreOwnerAccountId, h.about(c, in.EventDataStoreOwnerAccountId, in.QueryId)
+	})
+	guard(s, h, "GetQueryResults", h.results, func(c *awsapi.Call, in *cloudtrail.GetQueryResultsRequest) (*string, []string) {
+		return in.EventDataStoreOwnerAccountId, h.about(c, in.EventDataStoreOwnerAccountId, in.QueryId)
+	})
+	guard(s, h, "CancelQuery", h.cancel, func(c *awsapi.Call, in *cloudtrail.CancelQueryRequest) (*string, []string) {
+		return in.EventDataStoreOwnerAccountId, h.about(c, in.EventDataStoreOwnerAccountId, in.QueryId)
+	})
 	awsapi.Handle(s, "ListQueries", h.list, onStore(func(in *cloudtrail.ListQueriesRequest) *string { return in.EventDataStore }))
 	awsapi.Handle(s, "SearchSampleQueries", searchSamples, awsapi.AnyPrincipal()) // they are the same for all
 }
 
-func owner(c *awsapi.Call) lakequery.Owner {
-	return lakequery.Owner{Account: c.Account, Region: c.Region}
+// guard serves an operation on event data stores, which of tells with the account that they belong to. Who may is decided by
+// policies of principals, and, where there is somebody to ask, by those of the stores.
+func guard[In, Out any](s *awsapi.Service, h queries, name string, serve func(context.Context, *awsapi.Call, *In) (*Out, error), of func(*awsapi.Call, *In) (*string, []string)) {
+	if h.access == nil {
+		awsapi.Handle(s, name, serve, awsapi.On(func(c *awsapi.Call, in *In) []string {
+			_, ids := of(c, in)
+			return storeARNs(c, c.Account, ids)
+		}))
+		return
+	}
+	awsapi.Handle(s, name, func(ctx context.Context, c *awsapi.Call, in *In) (*Out, error) {
+		account, ids := of(c, in)
+		switch {
+		case len(ids) > 0:
+			if err := Authorize(ctx, c, h.access, h.policies, "cloudtrail:"+name, storeARNs(c, owner(c, account).Account, ids)...); err != nil {
+				return nil, err
+			}
+		case owner(c, account).Account != c.Account:
+			return nil, awsapi.Errorf("OperationNotPermittedException", "No event data store is named that account %s has let account %s query.", *account, c.Account)
+		default:
+			if err := Authorize(ctx, c, h.access, h.policies, "cloudtrail:"+name); err != nil {
+				return nil, err
+			}
+		}
+		return serve(ctx, c, in)
+	}, awsapi.AnyPrincipal())
+}
+
+// owner is who a query belongs to: the account of the event data stores, where the caller names another one.
+func owner(c *awsapi.Call, account *string) lakequery.Owner {
+	o := lakequery.Owner{Account: c.Account, Region: c.Region}
+	if account != nil {
+		o.Account = *account
+	}
+	return o
 }
 
 func text(s *string) string {
@@ -61,24 +105,24 @@ func text(s *string) string {
 	return *s
 }
 
-// about are the stores of a query.
-func (h queries) about(c *awsapi.Call, id *string) []string {
+// about are the stores of a query, by their ids.
+func (h queries) about(c *awsapi.Call, account, id *string) []string {
 	if h.Queries == nil || id == nil {
 		return nil
 	}
-	return storeARNs(c, h.Stores(owner(c), *id))
+	return h.Stores(owner(c, account), *id)
 }
 
-func storeARNs(c *awsapi.Call, ids []string) (arns []string) {
+func storeARNs(c *awsapi.Call, account string, ids []string) (arns []string) {
 	for _, id := range ids {
-		arns = append(arns, "arn:"+c.Partition+":cloudtrail:"+c.Region+":"+c.Account+":eventdatastore/"+id)
+		arns = append(arns, "arn:"+c.Partition+":cloudtrail:"+c.Region+":"+account+":eventdatastore/"+id)
 	}
 	return arns
 }
 
 // store is a store that is named by its id or its ARN.
-func (h queries) store(c *awsapi.Call, ref string) (lake.EventDataStore, error) {
-	s, err := h.lake.Store(where(c), ref)
+func (h queries) store(c *awsapi.Call, account *string, ref string) (lake.EventDataStore, error) {
+	s, err := h.lake.Store(lake.Where(owner(c, account)), ref)
 	if refused, ok := errors.AsType[*lake.Error](err); ok {
 		return s, awsapi.Errorf(refused.Code, "%s", refused.Message)
 	}
@@ -90,17 +134,17 @@ func (h queries) check(c *awsapi.Call, account, store, id *string) error {
 	if h.Queries == nil || h.lake == nil {
 		return errors.New("there are no queries of the lake here")
 	}
-	if account != nil && *account != c.Account {
+	if account != nil && *account != c.Account && h.access == nil {
 		return awsapi.Errorf("OperationNotPermittedException", "Queries of the account %s belong to its principals", *account)
 	}
 	if store == nil {
 		return nil
 	}
-	of, err := h.store(c, *store)
+	of, err := h.store(c, account, *store)
 	if err != nil {
 		return err
 	}
-	if id != nil && !slices.Contains(h.Stores(owner(c), *id), of.ID) {
+	if id != nil && !slices.Contains(h.Stores(owner(c, account), *id), of.ID) {
 		return unknownQuery(*id)
 	}
 	return nil
@@ -148,13 +192,15 @@ func (h queries) start(ctx context.Context, c *awsapi.Call, in *cloudtrail.Start
 	switch {
 	case in.DeliveryS3Uri != nil:
 		return nil, awsapi.Errorf("UnsupportedOperationException", "Results are not delivered to buckets here: leave DeliveryS3Uri out, and get them by GetQueryResults")
+	case in.QueryAlias != nil && owner(c, in.EventDataStoreOwnerAccountId).Account != c.Account:
+		return nil, awsapi.Errorf("OperationNotPermittedException", "A QueryAlias is about events of the caller's account")
 	case (in.QueryStatement == nil) == (in.QueryAlias == nil):
 		return nil, awsapi.Errorf("InvalidParameterException", "Either QueryStatement or QueryAlias must be given")
 	case in.QueryAlias == nil && len(in.QueryParameters) > 0:
 		return nil, awsapi.Errorf("InvalidParameterException", "QueryParameters belong to a QueryAlias")
 	}
 	q, err := h.Start(ctx, lakequery.Spec{
-		Owner: owner(c), By: c.Principal.Identity.ARN, Statement: text(in.QueryStatement), Alias: text(in.QueryAlias), Params: in.QueryParameters,
+		Owner: owner(c, in.EventDataStoreOwnerAccountId), By: c.Principal.Identity.ARN, Statement: text(in.QueryStatement), Alias: text(in.QueryAlias), Params: in.QueryParameters,
 	})
 	if err != nil {
 		return nil, queryError("", err)
@@ -165,8 +211,8 @@ func (h queries) start(ctx context.Context, c *awsapi.Call, in *cloudtrail.Start
 }
 
 func resources(c *awsapi.Call, q lakequery.Query) {
-	for _, arn := range storeARNs(c, q.Stores) {
-		c.Resource(recorder.Resource{ARN: arn, AccountID: c.Account, Type: "AWS::CloudTrail::EventDataStore"})
+	for _, arn := range storeARNs(c, q.Owner.Account, q.Stores) {
+		c.Resource(recorder.Resource{ARN: arn, AccountID: q.Owner.Account, Type: "AWS::CloudTrail::EventDataStore"})
 	}
 }
 
@@ -179,12 +225,14 @@ func (h queries) describe(ctx context.Context, c *awsapi.Call, in *cloudtrail.De
 	switch {
 	case (in.QueryId == nil) == (in.QueryAlias == nil):
 		return nil, awsapi.Errorf("InvalidParameterException", "Either QueryId or QueryAlias must be given")
+	case in.QueryAlias != nil && owner(c, in.EventDataStoreOwnerAccountId).Account != c.Account:
+		return nil, awsapi.Errorf("OperationNotPermittedException", "A QueryAlias is about events of the caller's account")
 	case in.RefreshId != nil:
 		return nil, awsapi.Errorf("InvalidParameterException", "There are no dashboards here, and so no RefreshId")
 	case in.QueryId != nil:
-		q, err = h.Describe(ctx, owner(c), *in.QueryId)
+		q, err = h.Describe(ctx, owner(c, in.EventDataStoreOwnerAccountId), *in.QueryId)
 	default:
-		q, err = h.Latest(ctx, owner(c), *in.QueryAlias)
+		q, err = h.Latest(ctx, owner(c, in.EventDataStoreOwnerAccountId), *in.QueryAlias)
 	}
 	if err != nil {
 		return nil, queryError(text(in.QueryId)+text(in.QueryAlias), err)
@@ -215,7 +263,7 @@ func (h queries) results(ctx context.Context, c *awsapi.Call, in *cloudtrail.Get
 	if in.MaxQueryResults != nil {
 		limit = int(*in.MaxQueryResults)
 	}
-	p, err := h.Results(ctx, owner(c), *in.QueryId, limit, text(in.NextToken))
+	p, err := h.Results(ctx, owner(c, in.EventDataStoreOwnerAccountId), *in.QueryId, limit, text(in.NextToken))
 	if err != nil {
 		return nil, queryError(*in.QueryId, err)
 	}
@@ -239,14 +287,14 @@ func (h queries) list(ctx context.Context, c *awsapi.Call, in *cloudtrail.ListQu
 	if err := h.check(c, nil, nil, nil); err != nil {
 		return nil, err
 	}
-	of, err := h.store(c, *in.EventDataStore)
+	of, err := h.store(c, nil, *in.EventDataStore)
 	if err != nil {
 		return nil, err
 	}
 	if of.Status == lake.PendingDeletion {
 		return nil, queryError("", fmt.Errorf("event data store %s: %w", of.ID, lake.ErrInactive))
 	}
-	f := lakequery.Filter{Owner: owner(c), Store: of.ID, Status: lakequery.Status(text(in.QueryStatus)), Token: text(in.NextToken)}
+	f := lakequery.Filter{Owner: owner(c, nil), Store: of.ID, Status: lakequery.Status(text(in.QueryStatus)), Token: text(in.NextToken)}
 	if in.StartTime != nil {
 		f.Since = *in.StartTime
 	}
@@ -275,7 +323,7 @@ func (h queries) cancel(ctx context.Context, c *awsapi.Call, in *cloudtrail.Canc
 	if err := h.check(c, in.EventDataStoreOwnerAccountId, in.EventDataStore, in.QueryId); err != nil {
 		return nil, err
 	}
-	q, err := h.Cancel(ctx, owner(c), *in.QueryId)
+	q, err := h.Cancel(ctx, owner(c, in.EventDataStoreOwnerAccountId), *in.QueryId)
 	if err != nil {
 		return nil, queryError(*in.QueryId, err)
 	}

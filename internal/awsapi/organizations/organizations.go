@@ -24,6 +24,14 @@ type Options struct {
 	Management string // account, 12 digits
 	Units      []Unit
 	Accounts   []Account // Management is among them
+	// Delegates are the delegated administrators for CloudTrail, members all; nil for none.
+	Delegates func() []Delegate
+}
+
+// Delegate is a delegated administrator.
+type Delegate struct {
+	Account string
+	Since   time.Time
 }
 
 // Unit is an organisational unit.
@@ -328,6 +336,13 @@ func (x *organisation) describeUnit(_ context.Context, c *awsapi.Call, in *organ
 	return &organizations.DescribeOrganizationalUnitResponse{OrganizationalUnit: new(x.tellUnit(c, u))}, nil
 }
 
+func (x *organisation) delegates() []Delegate {
+	if x.o.Delegates == nil {
+		return nil
+	}
+	return x.o.Delegates()
+}
+
 func (x *organisation) listDelegates(_ context.Context, c *awsapi.Call, in *organizations.ListDelegatedAdministratorsRequest) (*organizations.ListDelegatedAdministratorsResponse, error) {
 	if err := x.manager(c); err != nil {
 		return nil, err
@@ -336,8 +351,18 @@ func (x *organisation) listDelegates(_ context.Context, c *awsapi.Call, in *orga
 	if in.ServicePrincipal != nil {
 		service = *in.ServicePrincipal
 	}
-	none, next, err := paged([]organizations.DelegatedAdministrator{}, func(d organizations.DelegatedAdministrator) string { return *d.Id }, in.NextToken, in.MaxResults, c.Operation, service)
-	return &organizations.ListDelegatedAdministratorsResponse{DelegatedAdministrators: none, NextToken: next}, err
+	all := []organizations.DelegatedAdministrator{}
+	for _, d := range x.delegates() {
+		if a := x.account(d.Account); a != nil && (service == "" || service == trusted) {
+			t := x.tell(c, a)
+			all = append(all, organizations.DelegatedAdministrator{
+				Id: t.Id, Arn: t.Arn, Name: t.Name, Email: t.Email, Status: t.Status, State: t.State, JoinedMethod: t.JoinedMethod, JoinedTimestamp: t.JoinedTimestamp,
+				DelegationEnabledDate: at(d.Since),
+			})
+		}
+	}
+	all, next, err := paged(all, func(d organizations.DelegatedAdministrator) string { return *d.Id }, in.NextToken, in.MaxResults, c.Operation, service)
+	return &organizations.ListDelegatedAdministratorsResponse{DelegatedAdministrators: all, NextToken: next}, err
 }
 
 func (x *organisation) listDelegatedServices(_ context.Context, c *awsapi.Call, in *organizations.ListDelegatedServicesForAccountRequest) (*organizations.ListDelegatedServicesForAccountResponse, error) {
@@ -347,7 +372,14 @@ func (x *organisation) listDelegatedServices(_ context.Context, c *awsapi.Call, 
 	if x.account(*in.AccountId) == nil {
 		return nil, accountNotFound()
 	}
-	return nil, awsapi.Errorf("AccountNotRegisteredException", "The provided account is not a registered delegated administrator for your organization.")
+	all := x.delegates()
+	i := slices.IndexFunc(all, func(d Delegate) bool { return d.Account == *in.AccountId })
+	if i < 0 {
+		return nil, awsapi.Errorf("AccountNotRegisteredException", "The provided account is not a registered delegated administrator for your organization.")
+	}
+	services := []organizations.DelegatedService{{ServicePrincipal: new(trusted), DelegationEnabledDate: at(all[i].Since)}}
+	services, next, err := paged(services, func(d organizations.DelegatedService) string { return *d.ServicePrincipal }, in.NextToken, in.MaxResults, c.Operation, *in.AccountId)
+	return &organizations.ListDelegatedServicesForAccountResponse{DelegatedServices: services, NextToken: next}, err
 }
 
 func (x *organisation) listTrusted(_ context.Context, c *awsapi.Call, in *organizations.ListAWSServiceAccessForOrganizationRequest) (*organizations.ListAWSServiceAccessForOrganizationResponse, error) {

@@ -284,3 +284,34 @@ func TestCLI(t *testing.T) {
 }
 
 func second(_ any, err error) error { return err }
+
+// TestDelegates: delegated administrators for CloudTrail are listed, and what they administer.
+func TestDelegates(t *testing.T) {
+	t.Parallel()
+	o := example()
+	o.Delegates = func() []organizations.Delegate {
+		return []organizations.Delegate{{Account: awsapitest.Member, Since: joined}, {Account: "999999999999", Since: joined}}
+	}
+	_, c := rig(t, o)
+	ctx := t.Context()
+	for service, want := range map[string]int{"": 1, "cloudtrail.amazonaws.com": 1, "config.amazonaws.com": 0} {
+		in := &client.ListDelegatedAdministratorsInput{}
+		if service != "" {
+			in.ServicePrincipal = &service
+		}
+		got, err := c.ListDelegatedAdministrators(ctx, in)
+		if err != nil || len(got.DelegatedAdministrators) != want {
+			t.Errorf("%s: %+v %v", service, got, err)
+			continue
+		}
+		for _, d := range got.DelegatedAdministrators {
+			if *d.Id != awsapitest.Member || *d.Name != "shop" || !d.DelegationEnabledDate.Equal(joined) || *d.Arn != "arn:aws:organizations::111122223333:account/o-exampleorgid/444455556666" {
+				t.Errorf("%+v", d)
+			}
+		}
+	}
+	services, err := c.ListDelegatedServicesForAccount(ctx, &client.ListDelegatedServicesForAccountInput{AccountId: aws.String(awsapitest.Member)})
+	if err != nil || len(services.DelegatedServices) != 1 || *services.DelegatedServices[0].ServicePrincipal != "cloudtrail.amazonaws.com" || !services.DelegatedServices[0].DelegationEnabledDate.Equal(joined) {
+		t.Errorf("%+v %v", services, err)
+	}
+}
