@@ -115,6 +115,7 @@ type ServiceOptions struct {
 	ActionPrefix string   // of actions; default the signing name
 	Global       bool     // signatures for us-east-1 count too
 	Secrets      []string // further members that are not to be recorded: STRUCTURE.MEMBER
+	Omitted      []string // members that are left out of records altogether: STRUCTURE.MEMBER
 	// Invalid says, for a service that has errors of its own for that, what violations of the model's constraints are
 	// answered with; nil for AWS's common validation error.
 	Invalid func(operation string, v []wire.Violation) *Error
@@ -150,7 +151,9 @@ func NewService(m *model.Service, o ServiceOptions) *Service {
 	if o.ActionPrefix == "" {
 		o.ActionPrefix = m.SigningName
 	}
-	return &Service{model: m, o: o, compiler: wire.NewCompiler(m, append(secrets(m.Name), o.Secrets...)...), ops: map[string]*operation{}}
+	c := wire.NewCompiler(m, append(secrets(m.Name), o.Secrets...)...)
+	c.Omit(o.Omitted...)
+	return &Service{model: m, o: o, compiler: c, ops: map[string]*operation{}}
 }
 
 // Model is the service's model.

@@ -256,9 +256,9 @@ func TestRotation(t *testing.T) {
 	is(t, "off", last(r.SetRotation(k.ARN, 0)), nil)
 	c.days(2000)
 	wrap()
-	rotations, err := r.Rotations(k.ARN)
-	if err != nil || len(rotations) != 2 || rotations[0].OnDemand || !rotations[0].At.Equal(start.AddDate(0, 0, 365)) || !rotations[1].OnDemand || rotations[1].Material != now.Material {
-		t.Errorf("%+v, %v", rotations, err)
+	had, err := r.Materials(k.ARN)
+	if err != nil || len(had) != 3 || had[0].ID != k.Material || had[1].OnDemand || !had[1].Made.Equal(start.AddDate(0, 0, 365)) || !had[2].OnDemand || had[2].ID != now.Material {
+		t.Errorf("%+v, %v", had, err)
 	}
 	seen := map[string]bool{}
 	for i, w := range wrapped {

@@ -39,11 +39,11 @@ type Key struct {
 	Aliases     []string  // alias/NAME
 }
 
-// Rotation is one that was.
-type Rotation struct {
-	At       time.Time
-	OnDemand bool
-	Material string // id of what encrypts from then on
+// Material is what a key encrypts with, or did.
+type Material struct {
+	ID       string
+	Made     time.Time
+	OnDemand bool // why it was made, but for the first
 }
 
 // Alias is another name of a key.
@@ -374,15 +374,15 @@ func (r *Ring) Rotate(arn string) (Key, Undo, error) {
 	})
 }
 
-// Rotations are those of a key, oldest first.
-func (r *Ring) Rotations(arn string) ([]Rotation, error) {
+// Materials are those that a key has had, oldest first: what it was made with, and those of its rotations.
+func (r *Ring) Materials(arn string) ([]Material, error) {
 	_, k, err := r.find(arn)
 	if err != nil {
 		return nil, err
 	}
-	var out []Rotation
-	for _, m := range k.Materials[1:] {
-		out = append(out, Rotation{At: m.Made, OnDemand: m.OnDemand, Material: m.ID})
+	out := make([]Material, len(k.Materials))
+	for i, m := range k.Materials {
+		out[i] = Material{ID: m.ID, Made: m.Made, OnDemand: m.OnDemand}
 	}
 	return out, nil
 }

@@ -45,7 +45,7 @@ func (t *Type) json(b []byte, v reflect.Value, record bool) []byte {
 		for i := range t.fields {
 			f := &t.fields[i]
 			m, ok := f.of(v)
-			if !ok {
+			if !ok || record && f.omitted {
 				continue
 			}
 			if !first {

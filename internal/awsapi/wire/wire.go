@@ -55,12 +55,14 @@ type field struct {
 	required bool
 	query    string
 	hidden   bool
+	omitted  bool // from records
 }
 
 // Compiler makes the types of a service. It must be used by one goroutine.
 type Compiler struct {
 	service *model.Service
 	secrets []string
+	omitted []string
 	types   map[int16]*Type
 }
 
@@ -69,6 +71,10 @@ type Compiler struct {
 func NewCompiler(s *model.Service, secrets ...string) *Compiler {
 	return &Compiler{service: s, secrets: secrets, types: map[int16]*Type{}}
 }
+
+// Omit leaves members out of records altogether, where CloudTrail has nothing in their place: STRUCTURE.MEMBER. It is called before
+// Type.
+func (c *Compiler) Omit(members ...string) { c.omitted = append(c.omitted, members...) }
 
 // Type binds a structure, by its index, to the Go type of its values.
 func (c *Compiler) Type(shape int16, goType reflect.Type) (*Type, error) {
@@ -130,7 +136,7 @@ func (c *Compiler) Type(shape int16, goType reflect.Type) (*Type, error) {
 			t.byName[m.Name] = len(t.fields)
 			t.fields = append(t.fields, field{
 				name: m.Name, recorded: lowerFirst(m.Name), t: mt, index: f.Index[0], required: m.Required, query: m.Query,
-				hidden: slices.Contains(c.secrets, s.Name+"."+m.Name),
+				hidden: slices.Contains(c.secrets, s.Name+"."+m.Name), omitted: slices.Contains(c.omitted, s.Name+"."+m.Name),
 			})
 		}
 	}
