@@ -1,16 +1,25 @@
 // Package blob is object storage: buckets over a local folder, served as S3 by an embedded gateway, and buckets of an S3 that
 // somebody else runs.
+//
+// Objects of local buckets are files. What is answered is on disk: a write syncs the object's file and the folders that lead to
+// it, which costs two syncs for an object in a folder that is known, and one more for every new folder above it. A crash leaves
+// an object as it was or as it became.
+//
+// Objects that are encrypted with a key of the key ring are sealed in segments before they reach the disk; sizes and ranges that
+// anybody sees are those of the content. docs/formats/buckets.md describes folder, state and the form of sealed objects.
 package blob
 
 import (
 	"context"
 	"errors"
 	"io"
-	"net/http"
 	"time"
 
+	"github.com/aws/smithy-go"
+	"github.com/versity/versitygw/s3err"
+
 	"spoor/internal/keyring"
-	"spoor/internal/policy"
+	"spoor/internal/refusal"
 )
 
 var (
@@ -18,6 +27,9 @@ var (
 	ErrNoBucket = errors.New("the bucket does not exist")
 	ErrNoKey    = errors.New("the key does not exist")
 	ErrDenied   = errors.New("the storage refuses access")
+
+	// ErrTampered is returned for a sealed object whose content is not what was sealed.
+	ErrTampered = errors.New("the sealed object was changed")
 )
 
 // Object is what is known of an object without its content.
@@ -29,79 +41,112 @@ type Object struct {
 	ContentEncoding      string
 	Metadata             map[string]string // x-amz-meta-*, without the prefix, lower case
 	KMSKey               string            // ARN of the key that encrypts it; empty for none
+	// EncryptionContext is that of the key. List does not tell it, and neither do buckets of others.
+	EncryptionContext map[string]string
 }
 
 // PutOptions say how an object is stored.
 type PutOptions struct {
 	ContentType, ContentEncoding string
-	ACL                          string // canned ACL, such as bucket-owner-full-control
+	ACL                          string // canned ACL, such as bucket-owner-full-control; local buckets belong to their owner anyway
 	Metadata                     map[string]string
 	KMSKey                       string            // ARN; empty for the bucket's own encryption
 	EncryptionContext            map[string]string // with KMSKey
 }
 
-// Storage is what deliveries and validations need of buckets, wherever they are.
+// Storage is what deliveries and validations need of buckets, wherever they are. Errors that are due to the bucket or the key
+// wrap [ErrNoBucket], [ErrNoKey] or [ErrDenied], and [Code] tells what S3 calls them.
 type Storage interface {
 	// Put stores an object whole or not at all. When it returns, the object is there after a crash too. Putting the same again
 	// changes nothing that readers see.
 	Put(ctx context.Context, bucket, key string, body []byte, o PutOptions) error
 	Get(ctx context.Context, bucket, key string) (io.ReadCloser, Object, error)
 	Head(ctx context.Context, bucket, key string) (Object, error)
-	// List gives objects in the order of their keys, those after a key.
+	// List gives objects in the order of their keys, those after a key; most is 1000 when it is not from 1 to 1000. Objects of
+	// a list may lack metadata, content type and key of encryption.
 	List(ctx context.Context, bucket, prefix, after string, most int) (objects []Object, more bool, err error)
 }
 
-// Bucket is a local bucket.
-type Bucket struct {
-	Name, Account, Region string
-	Created               time.Time
-	Policy                *policy.Document // nil for none
-	PolicyText            []byte
-	RequesterPays         bool
+// Keys wrap data keys. A [keyring.Ring] does.
+type Keys interface {
+	GenerateDataKey(ctx context.Context, keyARN string, encryptionContext map[string]string) (keyring.DataKey, error)
+	Unwrap(ctx context.Context, wrapped []byte, encryptionContext map[string]string) (keyring.DataKey, error)
 }
 
-// LocalOptions of OpenLocal.
-type LocalOptions struct {
-	Account, Region string
-	Keys            *keyring.Ring
-	Now             func() time.Time
+// maxList is how many objects a list has at most.
+const maxList = 1000
+
+// storageError is an error of a storage.
+type storageError struct {
+	kind error // ErrNoBucket, ErrNoKey, ErrDenied, or nil
+	code string
+	err  error
 }
 
-// Local is buckets over a folder. It is a [Storage].
-type Local struct{}
+func (e *storageError) Error() string { return e.err.Error() }
 
-// OpenLocal opens the buckets of a folder. Only one can be open in a process.
-func OpenLocal(ctx context.Context, dir string, o LocalOptions) (*Local, error) {
-	return nil, errors.New("not built yet")
+func (e *storageError) Unwrap() []error {
+	if e.kind == nil {
+		return []error{e.err}
+	}
+	return []error{e.kind, e.err}
 }
 
-// Close ends the gateway.
-func (l *Local) Close() error { return nil }
-
-// Bucket gives a bucket, or [ErrNoBucket].
-func (l *Local) Bucket(ctx context.Context, name string) (Bucket, error) {
-	return Bucket{}, ErrNoBucket
+// Code is what S3 calls an error of this package, such as AccessDenied or NoSuchBucket; empty where it has no name for it.
+func Code(err error) string {
+	if e, ok := errors.AsType[*storageError](err); ok && e.code != "" {
+		return e.code
+	}
+	if e, ok := errors.AsType[s3err.S3Error](err); ok {
+		return e.BaseError().Code
+	}
+	if e, ok := errors.AsType[*refusal.Error](err); ok {
+		return e.Code
+	}
+	if e, ok := errors.AsType[smithy.APIError](err); ok {
+		return e.ErrorCode()
+	}
+	for _, k := range keyErrors() {
+		if errors.Is(err, k.is) {
+			return k.code
+		}
+	}
+	switch {
+	case errors.Is(err, ErrNoBucket):
+		return "NoSuchBucket"
+	case errors.Is(err, ErrNoKey):
+		return "NoSuchKey"
+	case errors.Is(err, ErrDenied):
+		return "AccessDenied"
+	}
+	return ""
 }
 
-// Transport carries requests in S3's protocol to the gateway, and signs them as its only user. The host of the URL does not matter.
-func (l *Local) Transport() http.RoundTripper { return nil }
-
-// Put implements [Storage].
-func (l *Local) Put(ctx context.Context, bucket, key string, body []byte, o PutOptions) error {
-	return errors.New("not built yet")
+// kindOf tells which of the errors of this package one with a code of S3 is.
+func kindOf(code string) error {
+	switch code {
+	case "NoSuchBucket":
+		return ErrNoBucket
+	case "NoSuchKey", "NoSuchVersion", "NotFound":
+		return ErrNoKey
+	case "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "AllAccessDisabled", "AccountProblem", "ExpiredToken":
+		return ErrDenied
+	}
+	return nil
 }
 
-// Get implements [Storage].
-func (l *Local) Get(ctx context.Context, bucket, key string) (io.ReadCloser, Object, error) {
-	return nil, Object{}, errors.New("not built yet")
+// keyError is what S3 answers where keys fail.
+type keyError struct {
+	is   error
+	code string
 }
 
-// Head implements [Storage].
-func (l *Local) Head(ctx context.Context, bucket, key string) (Object, error) {
-	return Object{}, errors.New("not built yet")
-}
-
-// List implements [Storage].
-func (l *Local) List(ctx context.Context, bucket, prefix, after string, most int) ([]Object, bool, error) {
-	return nil, false, errors.New("not built yet")
+func keyErrors() []keyError {
+	return []keyError{
+		{keyring.ErrDisabled, "KMS.DisabledException"},
+		{keyring.ErrNotFound, "KMS.NotFoundException"},
+		{keyring.ErrPending, "KMS.KMSInvalidStateException"},
+		{keyring.ErrDenied, "AccessDenied"},
+		{keyring.ErrCiphertext, "KMS.InvalidCiphertextException"},
+	}
 }

@@ -1,0 +1,308 @@
+package blob
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/minio/sio"
+
+	"spoor/internal/keyring"
+)
+
+// The form of sealed objects: magic, length of the head, head, and the content in segments of DARE 2.0, which number them and
+// mark the last. The key of the segments is derived from the data key and all that stands before them, so that no byte of it can
+// be changed.
+const (
+	sealMagic   = "spoorkms"
+	sealFixed   = len(sealMagic) + 4
+	maxSealHead = 64 << 10
+	sealInfo    = "spoor sealed object 1"
+	partInfo    = "spoor part of an upload 1 "
+	saltLen     = 32
+)
+
+// sealHead stands before the segments.
+type sealHead struct {
+	Version int               `json:"version"`
+	Key     string            `json:"key"`     // ARN
+	Context map[string]string `json:"context"` // of the encryption
+	Wrapped []byte            `json:"wrapped"` // data key
+	Salt    []byte            `json:"salt"`
+}
+
+// sealMark is the attribute of a sealed file, for those who only want to know its size and key.
+type sealMark struct {
+	Key  string `json:"key"`
+	Head int64  `json:"head"` // bytes before the segments
+}
+
+// size is that of the content of a sealed file.
+func (m sealMark) size(file int64) (int64, error) {
+	if file < m.Head {
+		return 0, fmt.Errorf("%w: it is shorter than its head", ErrTampered)
+	}
+	n, err := sio.DecryptedSize(uint64(file - m.Head))
+	if err != nil {
+		return 0, fmt.Errorf("%w: its length fits no content", ErrTampered)
+	}
+	return int64(n), nil
+}
+
+// sealer is how one object is sealed.
+type sealer struct {
+	mark sealMark
+	head []byte // as it is written
+	conf sio.Config
+}
+
+// newSealer makes a sealer with a data key.
+func newSealer(key keyring.DataKey, encryptionContext map[string]string) (*sealer, error) {
+	salt := make([]byte, saltLen)
+	_, _ = rand.Read(salt) // never fails
+	text, err := json.Marshal(sealHead{Version: 1, Key: key.KeyARN, Context: encryptionContext, Wrapped: key.Wrapped, Salt: salt})
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxSealHead {
+		return nil, fmt.Errorf("seal an object: encryption context and wrapped key have more than %d bytes", maxSealHead)
+	}
+	head := append([]byte(sealMagic), 0, 0, 0, 0)
+	binary.BigEndian.PutUint32(head[len(sealMagic):], uint32(len(text)))
+	head = append(head, text...)
+	conf, err := segments(key.Plaintext, salt, head)
+	if err != nil {
+		return nil, err
+	}
+	return &sealer{sealMark{key.KeyARN, int64(len(head))}, head, conf}, nil
+}
+
+// segments is how those behind a head are sealed and opened.
+func segments(dataKey, salt, head []byte) (sio.Config, error) {
+	sum := sha256.Sum256(head)
+	key, err := hkdf.Key(sha256.New, dataKey, salt, sealInfo+string(sum[:]), 32)
+	if err != nil {
+		return sio.Config{}, fmt.Errorf("derive the key of an object: %w", err)
+	}
+	return sio.Config{MinVersion: sio.Version20, MaxVersion: sio.Version20, CipherSuites: []byte{sio.AES_256_GCM}, Key: key}, nil
+}
+
+// size is that of the sealed form of content of n bytes.
+func (s *sealer) size(n int64) (int64, error) {
+	m, err := sio.EncryptedSize(uint64(max(n, 0)))
+	if err != nil {
+		return 0, fmt.Errorf("seal an object: %w", err)
+	}
+	return s.mark.Head + int64(m), nil
+}
+
+// reader gives the sealed form of what r gives.
+func (s *sealer) reader(r io.Reader) (io.Reader, error) {
+	sealed, err := sio.EncryptReader(r, s.conf)
+	if err != nil {
+		return nil, fmt.Errorf("seal an object: %w", err)
+	}
+	return io.MultiReader(bytes.NewReader(s.head), sealed), nil
+}
+
+// writer writes the sealed form of what is written to it. It is whole when it was closed.
+func (s *sealer) writer(w io.Writer) (io.WriteCloser, error) {
+	if _, err := w.Write(s.head); err != nil {
+		return nil, err
+	}
+	return sio.EncryptWriter(onlyWriter{w}, s.conf)
+}
+
+// onlyWriter hides that a file can be closed.
+type onlyWriter struct{ io.Writer }
+
+// readHead reads what stands before the segments.
+func readHead(f io.ReaderAt) (h sealHead, head []byte, err error) {
+	head = make([]byte, sealFixed)
+	if _, err := f.ReadAt(head, 0); err != nil || string(head[:len(sealMagic)]) != sealMagic {
+		if err != nil && !errors.Is(err, io.EOF) {
+			return h, nil, err
+		}
+		return h, nil, fmt.Errorf("%w: it does not begin as one", ErrTampered)
+	}
+	n := binary.BigEndian.Uint32(head[len(sealMagic):])
+	if n > maxSealHead {
+		return h, nil, fmt.Errorf("%w: its head says that it has %d bytes", ErrTampered, n)
+	}
+	head = append(head, make([]byte, n)...)
+	if _, err := f.ReadAt(head[sealFixed:], int64(sealFixed)); err != nil {
+		if !errors.Is(err, io.EOF) {
+			return h, nil, err
+		}
+		return h, nil, fmt.Errorf("%w: it ends in its head", ErrTampered)
+	}
+	dec := json.NewDecoder(bytes.NewReader(head[sealFixed:]))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&h); err != nil {
+		return h, nil, fmt.Errorf("%w: its head: %w", ErrTampered, err)
+	}
+	if h.Version != 1 || len(h.Salt) != saltLen || h.Key == "" {
+		return h, nil, fmt.Errorf("%w: its head has version %d, key %.40q and a salt of %d bytes", ErrTampered, h.Version, h.Key, len(h.Salt))
+	}
+	return h, head, nil
+}
+
+// opened is a sealed file, read in the clear.
+type opened struct {
+	head sealHead
+	size int64
+	at   io.ReaderAt
+}
+
+// openSealed unwraps the data key of a sealed file of a size.
+func openSealed(ctx context.Context, keys Keys, f io.ReaderAt, size int64) (*opened, error) {
+	h, head, err := readHead(f)
+	if err != nil {
+		return nil, err
+	}
+	n, err := sealMark{h.Key, int64(len(head))}.size(size)
+	if err != nil {
+		return nil, err
+	}
+	key, err := unwrap(ctx, keys, h.Wrapped, h.Context)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(key.Plaintext)
+	conf, err := segments(key.Plaintext, h.Salt, head)
+	if err != nil {
+		return nil, err
+	}
+	at, err := sio.DecryptReaderAt(io.NewSectionReader(f, int64(len(head)), size-int64(len(head))), conf)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{h, n, at}, nil
+}
+
+// read gives a range of the content. A segment that was changed is an error in its place, and nothing of it is given.
+func (o *opened) read(from, n int64) io.Reader {
+	return &sealedReader{section: io.NewSectionReader(o.at, from, n), left: n}
+}
+
+// sealedReader knows the errors of segments for what they are.
+type sealedReader struct {
+	section *io.SectionReader
+	left    int64
+}
+
+func (r *sealedReader) Read(p []byte) (int, error) {
+	n, err := r.section.Read(p)
+	r.left -= int64(n)
+	if errors.Is(err, io.EOF) && r.left > 0 {
+		return n, fmt.Errorf("%w: it ends early", ErrTampered)
+	}
+	if _, ok := errors.AsType[sio.Error](err); ok {
+		return 0, fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	return n, err
+}
+
+func unwrap(ctx context.Context, keys Keys, wrapped []byte, encryptionContext map[string]string) (keyring.DataKey, error) {
+	if keys == nil {
+		return keyring.DataKey{}, fmt.Errorf("open a sealed object: there is no key ring: %w", keyring.ErrNotFound)
+	}
+	key, err := keys.Unwrap(ctx, wrapped, encryptionContext)
+	if err != nil {
+		return keyring.DataKey{}, fmt.Errorf("open a sealed object: %w", err)
+	}
+	return key, nil
+}
+
+// Parts of uploads are sealed so that they keep their size, which the gateway checks: AES-256-CTR, and HMAC-SHA256 over number,
+// nonce and sealed content. They are read once, from end to end, when the upload is completed.
+
+// partSeal is the attribute of a sealed part.
+type partSeal struct {
+	Nonce []byte `json:"nonce"`
+	MAC   []byte `json:"mac"`
+}
+
+// partCipher is how a part is sealed and opened.
+func partCipher(dataKey, nonce []byte, number int32) (cipher.Stream, hash.Hash, error) {
+	if len(nonce) != saltLen {
+		return nil, nil, fmt.Errorf("%w: the nonce of a part has %d bytes", ErrTampered, len(nonce))
+	}
+	keys, err := hkdf.Key(sha256.New, dataKey, nonce, fmt.Sprint(partInfo, number), 64)
+	if err != nil {
+		return nil, nil, err
+	}
+	block, err := aes.NewCipher(keys[:32])
+	if err != nil {
+		return nil, nil, err
+	}
+	mac := hmac.New(sha256.New, keys[32:]) // number and nonce are in the key
+	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), mac, nil
+}
+
+// sealPart seals a part in its place.
+func sealPart(f *os.File, dataKey []byte, number int32) (partSeal, error) {
+	nonce := make([]byte, saltLen)
+	_, _ = rand.Read(nonce) // never fails
+	stream, mac, err := partCipher(dataKey, nonce, number)
+	if err != nil {
+		return partSeal{}, err
+	}
+	buf := make([]byte, 1<<20)
+	for at := int64(0); ; {
+		n, err := f.ReadAt(buf, at)
+		stream.XORKeyStream(buf[:n], buf[:n])
+		mac.Write(buf[:n])
+		if n > 0 {
+			if _, err := f.WriteAt(buf[:n], at); err != nil {
+				return partSeal{}, err
+			}
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) {
+			return partSeal{nonce, mac.Sum(nil)}, nil
+		}
+		if err != nil {
+			return partSeal{}, err
+		}
+	}
+}
+
+// openPart writes the content of a sealed part. What was written counts only when it returns nil.
+func openPart(w io.Writer, f io.Reader, dataKey []byte, number int32, s partSeal) error {
+	stream, mac, err := partCipher(dataKey, s.Nonce, number)
+	if err != nil {
+		return err
+	}
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := f.Read(buf)
+		mac.Write(buf[:n])
+		stream.XORKeyStream(buf[:n], buf[:n])
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !hmac.Equal(mac.Sum(nil), s.MAC) {
+		return fmt.Errorf("%w: part %d of its upload", ErrTampered, number)
+	}
+	return nil
+}
