@@ -26,7 +26,8 @@ const (
 	maxBatch    = 500            // files of one notice, which has at most 256 KiB
 	noticeTime  = 24 * time.Hour // after which a notice is given up: topics know repetitions for a day
 	publishTime = time.Minute
-	maxDigests  = 64 // digests that are made, or marked, at once
+	markTime    = 200 * time.Millisecond // that a file that is put waits to be marked together with others
+	maxDigests  = 64                     // digests that are made, or marked, at once
 )
 
 // item is a log file of a manifest that is to be put.
@@ -62,9 +63,11 @@ type courier struct {
 	bytes   int64
 	results chan result
 	done    []*item   // that are put and not marked
+	since   time.Time // when the first of them was put
 	marked  []putMark // digests that are put and not marked
 	given   []*item   // that are given up and not marked
 	pending map[fileID]*item
+	cuts    map[uint64]*openCut // of pending
 
 	trail      trail.Trail
 	gone       bool
@@ -84,6 +87,13 @@ type courier struct {
 	settled uint64 // everything of the trail up to it is done
 	by      map[string]*trail.Status
 	stats   TrailStats
+}
+
+// openCut is a cut of which files are pending.
+type openCut struct {
+	from uint64
+	at   time.Time
+	n    int
 }
 
 // observation is what the follower knows of a trail.
@@ -131,7 +141,7 @@ type result struct {
 
 func newCourier(d *Delivery, l *trailLog, st *state) *courier {
 	c := &courier{
-		d: d, arn: st.Trail, log: l, st: st, lanes: map[laneKey]*lane{}, results: make(chan result, 64), pending: map[fileID]*item{},
+		d: d, arn: st.Trail, log: l, st: st, lanes: map[laneKey]*lane{}, results: make(chan result, 64), pending: map[fileID]*item{}, cuts: map[uint64]*openCut{},
 		told: make(chan error, 1), wake: make(chan struct{}, 1), by: map[string]*trail.Status{}, stats: TrailStats{ARN: st.Trail},
 	}
 	for region, k := range st.Regions {
@@ -290,7 +300,7 @@ func (c *courier) marks(ctx context.Context, now time.Time) error {
 	if err := c.digests(ctx, now); err != nil {
 		return err
 	}
-	if c.log != nil && c.log.long() {
+	if c.log != nil && c.log.long(c.d.o.compact) {
 		if err := c.compact(); err != nil {
 			return fmt.Errorf("write the log of the trail anew: %w", err)
 		}
@@ -347,6 +357,10 @@ func (c *courier) take(now time.Time) error {
 	c.mu.Unlock()
 	for _, it := range items {
 		c.pending[it.id] = it
+		if c.cuts[it.id.cut] == nil {
+			c.cuts[it.id.cut] = &openCut{from: it.from, at: it.cut}
+		}
+		c.cuts[it.id.cut].n++
 		l := c.lane(laneKey{it.place.Bucket, it.place.Prefix, it.place.KMSKey, false})
 		l.items = append(l.items, it)
 	}
@@ -399,7 +413,9 @@ func (c *courier) dispatch(ctx context.Context, now time.Time, working *sync.Wai
 				l.chains = l.chains[1:]
 				p := ch.Pending
 				c.attempt(ch.Region, now, k.digests)
-				c.begin(ctx, working, l, result{lane: l, chain: ch}, 0, func(ctx context.Context) error { return c.putDigest(ctx, p) })
+				c.begin(ctx, working, l, result{lane: l, chain: ch}, 0, func(ctx context.Context) error {
+					return c.put(ctx, "digest", p.Bucket, p.Key, p.KMSKey, p.Body, p.Metadata)
+				})
 				continue
 			}
 			it := l.items[0]
@@ -491,6 +507,9 @@ func (c *courier) collect(r result) {
 		}
 		r.lane.good()
 		if r.item != nil {
+			if len(c.done) == 0 {
+				c.since = now
+			}
 			c.done = append(c.done, r.item)
 		} else {
 			c.marked = append(c.marked, putMark{r.chain, false})
@@ -500,7 +519,14 @@ func (c *courier) collect(r result) {
 	if r.lane.delay == 0 { // not again for each try
 		c.d.o.Log.Error("a file of a trail cannot be put; it is tried again", "trail", c.arn, "region", region, "code", errorCode(r.err), "error", r.err)
 	}
-	c.failed(region, r.chain != nil, r.err)
+	regions := map[string]bool{region: true} // what waits behind it fails with it
+	for _, it := range r.lane.items {
+		regions[it.file.Region] = true
+	}
+	for _, ch := range r.lane.chains {
+		regions[ch.Region] = true
+	}
+	c.failed(now, regions, r.chain != nil, r.err)
 	r.lane.fail(now, &c.d.o)
 	if c.d.o.GiveUp > 0 && now.Sub(began) > c.d.o.GiveUp {
 		if r.item != nil {
@@ -531,6 +557,9 @@ func (c *courier) markFiles(now time.Time) error {
 		if err := c.release([]*item{it}); err != nil {
 			return err
 		}
+	}
+	if len(c.done) > 0 && len(c.done) < maxBatch && c.flight > 0 && now.Sub(c.since) < markTime && !now.Before(c.since) {
+		return nil // others follow at once
 	}
 	for len(c.done) > 0 {
 		type group struct{ bucket, topic string }
@@ -595,6 +624,11 @@ func (c *courier) runOf(it *item) *run {
 func (c *courier) release(items []*item) error {
 	for _, it := range items {
 		delete(c.pending, it.id)
+		if oc := c.cuts[it.id.cut]; oc.n > 1 {
+			oc.n--
+		} else {
+			delete(c.cuts, it.id.cut)
+		}
 	}
 	c.mu.Lock()
 	c.stats.PendingFiles -= len(items)
@@ -610,10 +644,10 @@ func (c *courier) release(items []*item) error {
 func (c *courier) account() {
 	settled := c.reached
 	var since time.Time
-	for _, it := range c.pending {
-		settled = min(settled, it.from-1)
-		if since.IsZero() || it.cut.Before(since) {
-			since = it.cut
+	for _, oc := range c.cuts {
+		settled = min(settled, oc.from-1)
+		if since.IsZero() || oc.at.Before(since) {
+			since = oc.at
 		}
 	}
 	for i := range c.st.Runs {
@@ -690,8 +724,13 @@ func (c *courier) published(err error) error {
 		if c.noticeWait.delay == 0 {
 			c.d.o.Log.Error("a topic cannot be told of files of a trail; it is tried again", "trail", c.arn, "topic", n.Topic, "error", err)
 		}
-		for _, r := range n.Region {
-			c.note(r, func(s *trail.Status) { s.LatestNotificationError = errorCode(err) })
+		for _, w := range c.st.Notices { // what waits behind it fails with it
+			if w.Topic != n.Topic {
+				continue
+			}
+			for _, r := range w.Region {
+				c.note(r, func(s *trail.Status) { s.LatestNotificationAttempt, s.LatestNotificationError = now, errorCode(err) })
+			}
 		}
 		if !given {
 			c.noticeWait.fail(now, &c.d.o)
@@ -728,6 +767,9 @@ func (c *courier) rest(now time.Time) time.Duration {
 	if c.logWait.delay > 0 {
 		until(c.logWait.at)
 		return wait
+	}
+	if len(c.done) > 0 {
+		until(c.since.Add(markTime))
 	}
 	for _, l := range c.lanes {
 		if len(l.items)+len(l.chains) > 0 && l.flight == 0 && !l.ready(now) {
@@ -787,15 +829,17 @@ func (c *courier) attempt(region string, now time.Time, digests bool) {
 	}
 }
 
-func (c *courier) failed(region string, digests bool, err error) {
+func (c *courier) failed(now time.Time, regions map[string]bool, digests bool, err error) {
 	c.count(func(s *TrailStats) { s.Failures++ })
-	c.note(region, func(s *trail.Status) {
-		if digests {
-			s.LatestDigestDeliveryError = errorCode(err)
-		} else {
-			s.LatestDeliveryError = errorCode(err)
-		}
-	})
+	for region := range regions {
+		c.note(region, func(s *trail.Status) {
+			if digests {
+				s.LatestDigestDeliveryError = errorCode(err)
+			} else {
+				s.LatestDeliveryAttempt, s.LatestDeliveryError = now, errorCode(err)
+			}
+		})
+	}
 }
 
 func (c *courier) count(change func(*TrailStats)) {

@@ -129,6 +129,7 @@ type Options struct {
 	MaxOpen        int           // open files after which a cut is made early; default 20 000
 	MaxBuffer      int64         // bytes of records in memory; default 64 MiB
 	MaxSpool       int64         // bytes on disk at which nothing more is taken from the journal; default 8 GiB
+	MaxPending     int           // files in manifests that are not delivered, likewise; default 200 000
 	Parallel       int           // puts of a trail at once; default 4
 
 	// RetryFirst and RetryMost are the waits after the first failure and after many; default 1 s and 2 minutes. GiveUp is how
@@ -142,6 +143,8 @@ type Options struct {
 
 	// fault, when set, may refuse a step: then everything stops, as in a crash.
 	fault func(step string) error
+	// compact is the size from which the log of a trail is written anew.
+	compact int64
 }
 
 func (o *Options) defaults() error {
@@ -158,7 +161,9 @@ func (o *Options) defaults() error {
 	set(&o.MaxOpen, 20_000)
 	set(&o.MaxBuffer, 64<<20)
 	set(&o.MaxSpool, 8<<30)
+	set(&o.MaxPending, 200_000)
 	set(&o.Parallel, 4)
+	set(&o.compact, compactBytes)
 	set(&o.RetryFirst, time.Second)
 	set(&o.RetryMost, 2*time.Minute)
 	set(&o.PutTimeout, 5*time.Minute)
@@ -212,6 +217,7 @@ type Delivery struct {
 	fatal chan error    // has room for one: why Run must end
 
 	spooled atomic.Int64 // bytes on disk
+	waiting atomic.Int64 // files in manifests that are not settled
 
 	mu       sync.Mutex // guards what follows
 	cuts     map[uint64]*cutState
@@ -384,6 +390,7 @@ func (d *Delivery) admit(m *manifest, fresh bool) {
 		}
 		it := &item{id: id, from: m.From, to: m.To, cut: m.At, place: place, file: f, packs: m.Packs}
 		cs.left++
+		d.waiting.Add(1)
 		for _, name := range it.needs() {
 			p := d.packs[m.Packs[name].Name]
 			if p == nil {
@@ -412,6 +419,7 @@ func (d *Delivery) settle(items []*item) error {
 	d.mu.Lock()
 	for _, it := range items {
 		d.cuts[it.id.cut].left--
+		d.waiting.Add(-1)
 		done[it.id.cut] = true
 		for _, n := range it.needs() {
 			name := it.packs[n].Name

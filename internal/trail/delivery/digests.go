@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -37,19 +38,6 @@ func (st *state) runOf(ch *chain) *run {
 		return nil
 	}
 	return &st.Runs[i]
-}
-
-// putDigest puts a digest.
-func (c *courier) putDigest(ctx context.Context, p *pending) error {
-	var body bytes.Buffer
-	z := gzip.NewWriter(&body)
-	if _, err := z.Write(p.Text); err != nil {
-		return fmt.Errorf("compress a digest: %w", err)
-	}
-	if err := z.Close(); err != nil {
-		return fmt.Errorf("compress a digest: %w", err)
-	}
-	return c.put(ctx, "digest", p.Bucket, p.Key, p.KMSKey, body.Bytes(), p.Metadata)
 }
 
 // markPuts makes durable that digests are put.
@@ -88,22 +76,10 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 	if now.Before(c.digestAt) || len(c.st.Runs) == 0 {
 		return nil
 	}
-	if err := c.beginChains(now); err != nil {
+	waiting := c.waiting()
+	if err := c.beginChains(now, waiting); err != nil {
 		return err
 	}
-	waiting := map[uint64]bool{} // runs with files that are not delivered yet
-	for _, it := range c.pending {
-		if r := c.runOf(it); r != nil {
-			waiting[r.Since] = true
-		}
-	}
-	c.mu.Lock()
-	for _, it := range c.inbox {
-		if r := c.runOf(it); r != nil {
-			waiting[r.Since] = true
-		}
-	}
-	c.mu.Unlock()
 	next := now.Add(c.d.o.DigestInterval)
 	var list []entry
 	var made []*chain
@@ -114,7 +90,7 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 		}
 		end, last := ch.End.Add(c.d.o.DigestInterval), false
 		if end.After(now) {
-			if r.Ended.IsZero() || waiting[r.Since] {
+			if r.Ended.IsZero() || waiting[ch.pair()] {
 				next = earlier(next, end)
 				continue
 			}
@@ -150,7 +126,30 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 		}
 	}
 	c.digestAt = next
-	return c.endRuns()
+	return c.endRuns(waiting)
+}
+
+// waiting gives the chains, there or not, that files will belong to which are not delivered yet; of runs that have ended, and
+// nothing while all go on.
+func (c *courier) waiting() map[pair]bool {
+	if !slices.ContainsFunc(c.st.Runs, func(r run) bool { return !r.Ended.IsZero() }) {
+		return nil
+	}
+	pairs := map[pair]bool{}
+	note := func(it *item) {
+		if r := c.runOf(it); r != nil {
+			pairs[pair{r.Since, it.file.Account, it.file.Region}] = true
+		}
+	}
+	for _, it := range c.pending {
+		note(it)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range c.inbox {
+		note(it)
+	}
+	return pairs
 }
 
 // make makes a digest of what was delivered before its end.
@@ -173,13 +172,19 @@ func (c *courier) make(ctx context.Context, r *run, ch *chain, end time.Time, la
 	if err != nil {
 		return p, err
 	}
-	p.Text, p.Metadata, p.Link = s.Text, s.Metadata, s.Link
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	_, err = z.Write(s.Text)
+	if err = errors.Join(err, z.Close()); err != nil {
+		return p, fmt.Errorf("compress a digest: %w", err)
+	}
+	p.Body, p.Metadata, p.Link = body.Bytes(), s.Metadata, s.Link
 	return p, nil
 }
 
 // beginChains begins the chains that runs have in any case, and those of which a file was delivered. The first ones of a run
 // begin with it, and later ones at a boundary of theirs. A chain waits for the end of that of an earlier run.
-func (c *courier) beginChains(now time.Time) error {
+func (c *courier) beginChains(now time.Time, waiting map[pair]bool) error {
 	var list []entry
 	for i := range c.st.Runs {
 		r := &c.st.Runs[i]
@@ -191,7 +196,7 @@ func (c *courier) beginChains(now time.Time) error {
 			}
 		}
 		for _, ch := range c.st.Chains {
-			if ch.Run != r.Since || !ch.End.IsZero() || c.earlier(i, ch) {
+			if ch.Run != r.Since || !ch.End.IsZero() || c.earlier(i, ch, waiting) {
 				continue
 			}
 			at := start
@@ -216,10 +221,11 @@ func (c *courier) beginChains(now time.Time) error {
 	return c.keep("begin", list)
 }
 
-// earlier says whether an earlier run has a chain of the same account and Region that has not ended.
-func (c *courier) earlier(i int, ch *chain) bool {
+// earlier says whether an earlier run has, or will have, a chain of the same account and Region that has not ended.
+func (c *courier) earlier(i int, ch *chain, waiting map[pair]bool) bool {
 	for _, r := range c.st.Runs[:i] {
-		if o := c.st.chains[pair{r.Since, ch.Account, ch.Region}]; o != nil && !o.Done {
+		p := pair{r.Since, ch.Account, ch.Region}
+		if o := c.st.chains[p]; waiting[p] || o != nil && !o.Done {
 			return true
 		}
 	}
@@ -227,9 +233,13 @@ func (c *courier) earlier(i int, ch *chain) bool {
 }
 
 // endRuns forgets runs whose chains have all ended.
-func (c *courier) endRuns() error {
+func (c *courier) endRuns(waiting map[pair]bool) error {
+	busy := map[uint64]bool{}
+	for p := range waiting {
+		busy[p.run] = true
+	}
 	left := slices.DeleteFunc(slices.Clone(c.st.Runs), func(r run) bool {
-		return !r.Ended.IsZero() && !slices.ContainsFunc(c.st.Chains, func(ch *chain) bool { return ch.Run == r.Since && !ch.Done })
+		return !r.Ended.IsZero() && !busy[r.Since] && !slices.ContainsFunc(c.st.Chains, func(ch *chain) bool { return ch.Run == r.Since && !ch.Done })
 	})
 	if len(left) == len(c.st.Runs) {
 		return nil

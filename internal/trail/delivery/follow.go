@@ -30,6 +30,9 @@ func (d *Delivery) follow(ctx context.Context) error {
 		d.abandon()
 		switch {
 		case ctx.Err() != nil && !errors.Is(err, errFault):
+			if err != nil {
+				d.o.Log.Error("the last cut of trails failed; the next start reads the journal again", "error", err)
+			}
 			return nil
 		case errors.Is(err, journal.ErrClosed), errors.Is(err, journal.ErrVersion), errors.Is(err, errFault), errors.Is(err, errEnd):
 			return err
@@ -117,7 +120,7 @@ func (d *Delivery) followOnce(ctx context.Context) error {
 	}
 	for {
 		in := batches
-		if d.spooled.Load() >= d.o.MaxSpool {
+		if d.spooled.Load() >= d.o.MaxSpool || d.waiting.Load() >= int64(d.o.MaxPending) {
 			if d.cut != nil {
 				if err := cut(); err != nil {
 					return err
@@ -402,7 +405,8 @@ func (d *Delivery) fill(full bool) {
 	d.mu.Unlock()
 	switch {
 	case full && !was:
-		d.o.Log.Error("the spool of trails is full: nothing more is taken from the journal until buckets take files again", "bytes", d.spooled.Load(), "limit", d.o.MaxSpool)
+		d.o.Log.Error("the spool of trails is full: nothing more is taken from the journal until buckets take files again",
+			"bytes", d.spooled.Load(), "bytes most", d.o.MaxSpool, "files", d.waiting.Load(), "files most", d.o.MaxPending)
 	case was && !full:
 		d.o.Log.Info("the spool of trails has room again")
 	}

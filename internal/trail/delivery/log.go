@@ -19,7 +19,7 @@ const (
 	logFormat  = "spoor-trail-log"
 	logVersion = 1
 	sumLen     = 8
-	// A log is written anew when it has this size, and is this much larger than it was when it was written last.
+	// A log is written anew when it has this size, and is so many times as large as its first line.
 	compactBytes = 4 << 20
 	compactRatio = 4
 )
@@ -176,7 +176,7 @@ func (l *trailLog) append(list []entry) error {
 }
 
 // long says that the log should be written anew.
-func (l *trailLog) long() bool { return l.size > compactBytes && l.size > compactRatio*l.base }
+func (l *trailLog) long(from int64) bool { return l.size > from && l.size > compactRatio*l.base }
 
 func (l *trailLog) close() error {
 	if l == nil {

@@ -87,7 +87,7 @@ type pending struct {
 	Bucket   string            `json:"bucket"`
 	Key      string            `json:"key"`
 	KMSKey   string            `json:"kmsKey,omitempty"`
-	Text     []byte            `json:"text"`
+	Body     []byte            `json:"body"` // as it is put: compressed
 	Metadata map[string]string `json:"metadata"`
 	Link     digest.Link       `json:"link"`
 	End      time.Time         `json:"end"`
