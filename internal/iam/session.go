@@ -367,7 +367,7 @@ func checkAssume(spec AssumeSpec) error {
 
 // trustCall is what the trust document of a role is asked about a caller.
 func (s *Service) trustCall(sn *snapshot, c Caller, p Principal, spec AssumeSpec, source string, now time.Time) trustCall {
-	call := trustCall{account: p.Account, arns: []string{p.ARN()}, id: p.ID, values: map[trustKey]trustValue{}}
+	call := trustCall{account: p.Account, arns: []string{p.ARN()}, id: p.ID, values: map[string][]string{}}
 	arn := p.ARN()
 	if p.Kind == KindRole {
 		role, _, _ := strings.Cut(p.ID, ":")
@@ -376,7 +376,7 @@ func (s *Service) trustCall(sn *snapshot, c Caller, p Principal, spec AssumeSpec
 	}
 	put := func(k trustKey, text string) {
 		if text != "" {
-			call.values[k] = trustValue{text: text}
+			call.values[string(k)] = []string{text}
 		}
 	}
 	put(keyExternalID, spec.ExternalID)
@@ -385,9 +385,9 @@ func (s *Service) trustCall(sn *snapshot, c Caller, p Principal, spec AssumeSpec
 	put(keyPrincipalARN, arn)
 	put(keyPrincipalAccount, p.Account)
 	if addr := c.Address.Unmap().WithZone(""); addr.IsValid() {
-		call.values[keySourceIP] = trustValue{address: addr}
+		put(keySourceIP, addr.String())
 	}
-	call.values[keyCurrentTime] = trustValue{time: now}
+	put(keyCurrentTime, now.Format(time.RFC3339Nano))
 	return call
 }
 

@@ -1,18 +1,13 @@
 package iam
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
-	"net/netip"
 	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
-	"unicode/utf8"
+
+	"spoor/internal/policy"
 )
 
 // Bounds of a trust document.
@@ -32,7 +27,7 @@ type trustStatement struct {
 	everybody  bool
 	accounts   []string
 	named      []string // ARNs
-	conditions []trustCondition
+	conditions policy.Conditions
 }
 
 // trustAction is a set of what a trust document can speak of.
@@ -55,15 +50,6 @@ var trustActions = []namedAction{
 	{"sts:*", trustAll}, {"*", trustAll},
 }
 
-// trustCondition compares a key with values: one of them has to fit, or with not none of them may.
-type trustCondition struct {
-	key      trustKey
-	not      bool
-	ifExists bool // it holds where the key is missing
-	null     bool // it asks whether the key is missing
-	fits     []func(v trustValue) bool
-}
-
 // trustKey is a key of conditions, in small letters as AWS compares them.
 type trustKey string
 
@@ -80,59 +66,44 @@ const (
 type namedKey struct {
 	key  trustKey
 	name string // as AWS writes it
-	kind operatorKind
+	kind policy.Kind
 }
 
 var trustKeys = []namedKey{
-	{keyExternalID, "sts:ExternalId", ofText}, {keyRoleSessionName, "sts:RoleSessionName", ofText},
-	{keySourceIdentity, "sts:SourceIdentity", ofText}, {keyPrincipalARN, "aws:PrincipalArn", ofText | ofARN},
-	{keyPrincipalAccount, "aws:PrincipalAccount", ofText}, {keySourceIP, "aws:SourceIp", ofAddress}, {keyCurrentTime, "aws:CurrentTime", ofTime},
+	{keyExternalID, "sts:ExternalId", policy.Text}, {keyRoleSessionName, "sts:RoleSessionName", policy.Text},
+	{keySourceIdentity, "sts:SourceIdentity", policy.Text}, {keyPrincipalARN, "aws:PrincipalArn", policy.Text | policy.ARN},
+	{keyPrincipalAccount, "aws:PrincipalAccount", policy.Text}, {keySourceIP, "aws:SourceIp", policy.Address}, {keyCurrentTime, "aws:CurrentTime", policy.Time},
 }
 
-// operatorKind is what an operator compares.
-type operatorKind uint8
-
-const (
-	ofText operatorKind = 1 << iota
-	ofARN
-	ofAddress
-	ofTime
-	ofAny = ofText | ofARN | ofAddress | ofTime
-)
-
-type namedOperator struct {
-	name string
-	kind operatorKind
-	not  bool
-	make func(want string) (func(trustValue) bool, error) // of one value; nil for Null
-}
-
-var trustOperators = []namedOperator{
-	{"StringEquals", ofText, false, textEquals}, {"StringNotEquals", ofText, true, textEquals},
-	{"StringEqualsIgnoreCase", ofText, false, textFolds}, {"StringNotEqualsIgnoreCase", ofText, true, textFolds},
-	{"StringLike", ofText, false, textLike}, {"StringNotLike", ofText, true, textLike},
-	{"ArnEquals", ofARN, false, arnLike}, {"ArnNotEquals", ofARN, true, arnLike},
-	{"ArnLike", ofARN, false, arnLike}, {"ArnNotLike", ofARN, true, arnLike},
-	{"IpAddress", ofAddress, false, addressIn}, {"NotIpAddress", ofAddress, true, addressIn},
-	{"DateEquals", ofTime, false, timeIs(func(c int) bool { return c == 0 })}, {"DateNotEquals", ofTime, true, timeIs(func(c int) bool { return c == 0 })},
-	{"DateLessThan", ofTime, false, timeIs(func(c int) bool { return c < 0 })}, {"DateLessThanEquals", ofTime, false, timeIs(func(c int) bool { return c <= 0 })},
-	{"DateGreaterThan", ofTime, false, timeIs(func(c int) bool { return c > 0 })}, {"DateGreaterThanEquals", ofTime, false, timeIs(func(c int) bool { return c >= 0 })},
-	{"Null", ofAny, false, nil},
-}
-
-// trustValue is what a key has in a call; which field counts is the key's kind.
-type trustValue struct {
-	text    string
-	address netip.Addr
-	time    time.Time
+// trustConditions are those that are understood.
+func trustConditions() policy.ConditionForm {
+	return policy.ConditionForm{
+		Kinds: policy.Text | policy.ARN | policy.Address | policy.Time | policy.Existence,
+		Key: func(name, operator string, kind policy.Kind) string {
+			i := slices.IndexFunc(trustKeys, func(known namedKey) bool { return string(known.key) == strings.ToLower(name) })
+			switch {
+			case i < 0:
+				return "not a key that is understood; there are " + trustKeyNames()
+			case trustKeys[i].kind&kind == 0 && kind != policy.Existence:
+				return trustKeys[i].name + " is not compared with " + operator
+			}
+			return ""
+		},
+		Value: func(text string) string {
+			if strings.Contains(text, "${") {
+				return "variables are not understood"
+			}
+			return ""
+		},
+	}
 }
 
 // trustCall is what a trust document is asked about.
 type trustCall struct {
 	account string
-	arns    []string // by which the caller can be named
-	id      string   // of the user or role that these are of
-	values  map[trustKey]trustValue
+	arns    []string            // by which the caller can be named
+	id      string              // of the user or role that these are of
+	values  map[string][]string // of conditions, by keys in small letters
 }
 
 // decide says whether the document lets a call do all of what, and why not. ids are the ids of those whom the document
@@ -140,7 +111,7 @@ type trustCall struct {
 func (t *trust) decide(c trustCall, what trustAction, ids map[string]string) string {
 	var allowed trustAction
 	for i, st := range t.statements {
-		if st.actions&what == 0 || !st.concerns(c, ids) || slices.ContainsFunc(st.conditions, func(cond trustCondition) bool { return !cond.holds(c.values) }) {
+		if st.actions&what == 0 || !st.concerns(c, ids) || !st.conditions.Hold(c.values, !st.allow) {
 			continue
 		}
 		if !st.allow {
@@ -165,17 +136,6 @@ func (st *trustStatement) concerns(c trustCall, ids map[string]string) bool {
 		}
 	}
 	return false
-}
-
-func (c *trustCondition) holds(values map[trustKey]trustValue) bool {
-	v, there := values[c.key]
-	switch {
-	case c.null:
-		return there == c.not
-	case !there:
-		return c.ifExists || c.not
-	}
-	return slices.ContainsFunc(c.fits, func(fit func(trustValue) bool) bool { return fit(v) }) != c.not
 }
 
 // names are the ARNs of users, roles and sessions that the document names.
@@ -225,6 +185,14 @@ func TrustOf(principals ...string) (json.RawMessage, error) {
 	return b, CheckTrust(b)
 }
 
+// asTrustError makes what package policy refuses an [ErrTrust].
+func asTrustError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrTrust, err)
+}
+
 // trustError tells the place of what is wrong.
 func trustError(place, format string, args ...any) error {
 	if place != "" {
@@ -233,106 +201,32 @@ func trustError(place, format string, args ...any) error {
 	return fmt.Errorf("%w: %s%s", ErrTrust, place, fmt.Sprintf(format, args...))
 }
 
-// member is one of a JSON object.
-type member struct {
-	name  string
-	value any // string, json.Number, bool, nil, []any or []member
-}
-
-// readJSON reads JSON and keeps what the standard library drops: the order of members, and those that are there twice.
-func readJSON(dec *json.Decoder, place string, depth int) (any, error) {
-	tok, err := dec.Token()
-	if err != nil {
-		return nil, trustError(place, "not JSON: %v", err)
-	}
-	delim, ok := tok.(json.Delim)
-	if !ok {
-		return tok, nil
-	}
-	if depth >= maxTrustNesting {
-		return nil, trustError(place, "nested deeper than %d", maxTrustNesting)
-	}
-	members, list := []member{}, []any{}
-	for dec.More() {
-		if delim == '[' {
-			v, err := readJSON(dec, fmt.Sprintf("%s[%d]", place, len(list)), depth+1)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, v)
-			continue
-		}
-		tok, err := dec.Token()
-		if err != nil {
-			return nil, trustError(place, "not JSON: %v", err)
-		}
-		m := member{name: tok.(string)} // the decoder lets no other be a name
-		if slices.ContainsFunc(members, func(o member) bool { return o.name == m.name }) {
-			return nil, trustError(place, "%.80q is there twice", m.name)
-		}
-		if m.value, err = readJSON(dec, under(place, m.name), depth+1); err != nil {
-			return nil, err
-		}
-		members = append(members, m)
-	}
-	if _, err := dec.Token(); err != nil {
-		return nil, trustError(place, "not JSON: %v", err)
-	}
-	if delim == '[' {
-		return list, nil
-	}
-	return members, nil
-}
-
-func under(place, name string) string {
-	if !plainName.MatchString(name) {
-		name = strconv.Quote(name[:min(len(name), 80)])
-	}
-	if place == "" {
-		return name
-	}
-	return place + "." + name
-}
-
-var plainName = regexp.MustCompile(`^[A-Za-z0-9:_-]{1,80}$`)
-
 // parseTrust reads a trust document. What it does not understand it refuses: a condition that is ignored lets somebody in.
 func parseTrust(text []byte) (*trust, error) {
-	if len(text) > maxTrust {
-		return nil, trustError("", "%d bytes are more than %d", len(text), maxTrust)
-	}
-	if !utf8.Valid(text) {
-		return nil, trustError("", "not UTF-8")
-	}
-	dec := json.NewDecoder(bytes.NewReader(text))
-	dec.UseNumber()
-	v, err := readJSON(dec, "", 0)
+	v, err := policy.ReadJSON(text, maxTrust, maxTrustNesting)
 	if err != nil {
-		return nil, err
+		return nil, asTrustError(err)
 	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, trustError("", "something follows its end")
-	}
-	doc, ok := v.([]member)
+	doc, ok := v.([]policy.Member)
 	if !ok {
 		return nil, trustError("", "want an object with Version and Statement")
 	}
 	t := &trust{}
 	for _, m := range doc {
-		switch m.name {
+		switch m.Name {
 		case "Version":
-			if m.value != "2012-10-17" && m.value != "2008-10-17" {
+			if m.Value != "2012-10-17" && m.Value != "2008-10-17" {
 				return nil, trustError("Version", "want 2012-10-17 or 2008-10-17")
 			}
 		case "Id":
-			if _, ok := m.value.(string); !ok {
+			if _, ok := m.Value.(string); !ok {
 				return nil, trustError("Id", "want text")
 			}
 		case "Statement":
-			list, ok := m.value.([]any)
+			list, ok := m.Value.([]any)
 			one := !ok
 			if one {
-				list = []any{m.value}
+				list = []any{m.Value}
 			}
 			for i, v := range list {
 				place := fmt.Sprintf("Statement[%d]", i)
@@ -346,7 +240,7 @@ func parseTrust(text []byte) (*trust, error) {
 				t.statements = append(t.statements, st)
 			}
 		default:
-			return nil, trustError(under("", m.name), "want Version, Id or Statement")
+			return nil, trustError(policy.Under("", m.Name), "want Version, Id or Statement")
 		}
 	}
 	if len(t.statements) == 0 {
@@ -356,30 +250,31 @@ func parseTrust(text []byte) (*trust, error) {
 }
 
 func parseStatement(place string, v any) (st trustStatement, err error) {
-	members, ok := v.([]member)
+	members, ok := v.([]policy.Member)
 	if !ok {
 		return st, trustError(place, "want an object")
 	}
 	var effect, who bool
 	for _, m := range members {
-		at := under(place, m.name)
-		switch m.name {
+		at := policy.Under(place, m.Name)
+		switch m.Name {
 		case "Sid":
-			if _, ok := m.value.(string); !ok {
+			if _, ok := m.Value.(string); !ok {
 				return st, trustError(at, "want text")
 			}
 		case "Effect":
-			if m.value != "Allow" && m.value != "Deny" {
+			if m.Value != "Allow" && m.Value != "Deny" {
 				return st, trustError(at, "want Allow or Deny")
 			}
-			effect, st.allow = true, m.value == "Allow"
+			effect, st.allow = true, m.Value == "Allow"
 		case "Principal":
 			who = true
-			err = st.parsePrincipal(at, m.value)
+			err = st.parsePrincipal(at, m.Value)
 		case "Action":
-			err = st.parseActions(at, m.value)
+			err = st.parseActions(at, m.Value)
 		case "Condition":
-			err = st.parseConditions(at, m.value)
+			st.conditions, err = policy.ParseConditions(at, m.Value, trustConditions())
+			err = asTrustError(err)
 		case "NotPrincipal", "NotAction":
 			return st, trustError(at, "not understood; say what it is, rather than what it is not")
 		case "Resource", "NotResource":
@@ -412,18 +307,18 @@ func (st *trustStatement) parsePrincipal(place string, v any) error {
 		st.everybody = true
 		return nil
 	}
-	members, ok := v.([]member)
+	members, ok := v.([]policy.Member)
 	if !ok || len(members) == 0 {
 		return trustError(place, `want "*" or {"AWS": …}`)
 	}
 	for _, m := range members {
-		at := under(place, m.name)
-		if m.name != "AWS" {
+		at := policy.Under(place, m.Name)
+		if m.Name != "AWS" {
 			return trustError(at, "only AWS is understood: no service and no other identity provider assumes roles here")
 		}
-		list, err := texts(at, m.value)
+		list, err := policy.Texts(at, m.Value)
 		if err != nil {
-			return err
+			return asTrustError(err)
 		}
 		for _, p := range list {
 			account, isRoot := strings.CutSuffix(p, ":root")
@@ -446,9 +341,9 @@ func (st *trustStatement) parsePrincipal(place string, v any) error {
 }
 
 func (st *trustStatement) parseActions(place string, v any) error {
-	list, err := texts(place, v)
+	list, err := policy.Texts(place, v)
 	if err != nil {
-		return err
+		return asTrustError(err)
 	}
 	for _, a := range list {
 		found := false
@@ -465,179 +360,10 @@ func (st *trustStatement) parseActions(place string, v any) error {
 	return nil
 }
 
-func (st *trustStatement) parseConditions(place string, v any) error {
-	operators, ok := v.([]member)
-	if !ok {
-		return trustError(place, "want an object")
-	}
-	for _, o := range operators {
-		at := under(place, o.name)
-		name, ifExists := strings.CutSuffix(o.name, "IfExists")
-		i := slices.IndexFunc(trustOperators, func(known namedOperator) bool { return known.name == name })
-		if i < 0 || ifExists && name == "Null" {
-			return trustError(at, "not an operator that is understood")
-		}
-		op := trustOperators[i]
-		keys, ok := o.value.([]member)
-		if !ok || len(keys) == 0 {
-			return trustError(at, "want an object with keys to compare")
-		}
-		for _, k := range keys {
-			at := under(at, k.name)
-			i := slices.IndexFunc(trustKeys, func(known namedKey) bool { return string(known.key) == strings.ToLower(k.name) })
-			if i < 0 {
-				return trustError(at, "not a key that is understood; there are %s", trustKeyNames())
-			}
-			if trustKeys[i].kind&op.kind == 0 {
-				return trustError(at, "%s is not compared with %s", trustKeys[i].name, o.name)
-			}
-			list, err := texts(at, k.value)
-			if err != nil {
-				return err
-			}
-			c := trustCondition{key: trustKeys[i].key, not: op.not, ifExists: ifExists}
-			if op.make == nil {
-				if len(list) != 1 || list[0] != "true" && list[0] != "false" {
-					return trustError(at, "want true or false")
-				}
-				c.null, c.not = true, list[0] == "false"
-			}
-			for _, want := range list {
-				if strings.Contains(want, "${") {
-					return trustError(at, "%.80q: variables are not understood", want)
-				}
-				if op.make == nil {
-					continue
-				}
-				fit, err := op.make(want)
-				if err != nil {
-					return trustError(at, "%.80q: %v", want, err)
-				}
-				c.fits = append(c.fits, fit)
-			}
-			st.conditions = append(st.conditions, c)
-		}
-	}
-	return nil
-}
-
 func trustKeyNames() string {
 	var names []string
 	for _, k := range trustKeys {
 		names = append(names, k.name)
 	}
 	return strings.Join(names, ", ")
-}
-
-// texts are one or several values. Numbers and truth values are texts too, as AWS has it.
-func texts(place string, v any) ([]string, error) {
-	list, ok := v.([]any)
-	if !ok {
-		list = []any{v}
-	}
-	var out []string
-	for _, v := range list {
-		switch v := v.(type) {
-		case string:
-			out = append(out, v)
-		case json.Number:
-			out = append(out, v.String())
-		case bool:
-			out = append(out, strconv.FormatBool(v))
-		default:
-			return nil, trustError(place, "want text or a list of texts")
-		}
-	}
-	if len(out) == 0 {
-		return nil, trustError(place, "the list is empty")
-	}
-	return out, nil
-}
-
-func textEquals(want string) (func(trustValue) bool, error) {
-	return func(v trustValue) bool { return v.text == want }, nil
-}
-
-func textFolds(want string) (func(trustValue) bool, error) {
-	return func(v trustValue) bool { return strings.EqualFold(v.text, want) }, nil
-}
-
-func textLike(want string) (func(trustValue) bool, error) {
-	return func(v trustValue) bool { return like(want, v.text) }, nil
-}
-
-// arnLike compares the six parts of an ARN, each by itself.
-func arnLike(want string) (func(trustValue) bool, error) {
-	parts := strings.SplitN(want, ":", 6)
-	if len(parts) != 6 {
-		return nil, errors.New("want an ARN")
-	}
-	return func(v trustValue) bool {
-		have := strings.SplitN(v.text, ":", 6)
-		for i := range have {
-			if len(have) != 6 || !like(parts[i], have[i]) {
-				return false
-			}
-		}
-		return true
-	}, nil
-}
-
-func addressIn(want string) (func(trustValue) bool, error) {
-	p, err := netip.ParsePrefix(want)
-	if err != nil {
-		addr, e := netip.ParseAddr(want)
-		if e != nil || addr.Zone() != "" {
-			return nil, errors.New("want an address or a network")
-		}
-		p = netip.PrefixFrom(addr, addr.BitLen())
-	}
-	if p.Addr().Is4In6() {
-		return nil, errors.New("write it as IPv4")
-	}
-	return func(v trustValue) bool { return p.Contains(v.address) }, nil
-}
-
-// timeIs compares the moment of a call with one in RFC 3339 or in seconds since 1970.
-func timeIs(is func(c int) bool) func(string) (func(trustValue) bool, error) {
-	return func(want string) (func(trustValue) bool, error) {
-		at, err := time.Parse(time.RFC3339, want)
-		if err != nil {
-			if at, err = time.Parse(time.DateOnly, want); err != nil {
-				n, e := strconv.ParseInt(want, 10, 64)
-				if e != nil {
-					return nil, errors.New("want a time such as 2026-03-09T08:00:00Z")
-				}
-				at = time.Unix(n, 0)
-			}
-		}
-		return func(v trustValue) bool { return is(v.time.Compare(at)) }, nil
-	}
-}
-
-// like matches text with a pattern in which * is any text and ? any character.
-func like(pattern, text string) bool {
-	star, from := -1, 0
-	p, i := 0, 0
-	for i < len(text) {
-		_, size := utf8.DecodeRuneInString(text[i:])
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, i
-			p++
-		case p < len(pattern) && pattern[p] == '?':
-			p++
-			i += size
-		case p < len(pattern) && pattern[p] == text[i]:
-			p++
-			i++
-		case star >= 0:
-			_, size := utf8.DecodeRuneInString(text[from:])
-			from += size
-			p, i = star+1, from
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
 }

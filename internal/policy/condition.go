@@ -185,8 +185,10 @@ type Conditions struct{ list []condition }
 
 // ConditionForm is what conditions may say.
 type ConditionForm struct {
-	// Key says what is wrong with a key that is compared as a kind, or nothing.
-	Key       func(name string, kind Kind) string
+	// Key says what is wrong with a key that an operator, of a kind, compares, or nothing.
+	Key func(name, operator string, kind Kind) string
+	// Value says what is wrong with a value, or nothing; optional.
+	Value     func(text string) string
 	Kinds     Kind // of operators that are understood; 0 for all
 	Sets      bool // ForAllValues: and ForAnyValue: are understood
 	Variables bool
@@ -218,12 +220,17 @@ func ParseConditions(place string, v any, f ConditionForm) (c Conditions, _ erro
 		for _, k := range keys {
 			one := condition{key: strings.ToLower(k.Name), op: &operators[i], set: of, ifExists: ifExists}
 			keyAt := Under(at, k.Name)
-			if why := f.Key(k.Name, one.op.kind); why != "" {
-				return c, wrong(keyAt, "%s", strings.ReplaceAll(why, "OPERATOR", m.Name))
+			if why := f.Key(k.Name, m.Name, one.op.kind); why != "" {
+				return c, wrong(keyAt, "%s", why)
 			}
 			list, err := Texts(keyAt, k.Value)
 			if err != nil {
 				return c, err
+			}
+			for _, text := range list {
+				if f.Value != nil && f.Value(text) != "" {
+					return c, wrong(keyAt, "%.80q: %s", text, f.Value(text))
+				}
 			}
 			if err := one.read(list, f.Variables); err != nil {
 				return c, wrong(keyAt, "%v", err)

@@ -355,7 +355,7 @@ func (f form) resources(place string, v any, variables bool) ([]pattern, error) 
 }
 
 // key says what is wrong with a key of conditions. Which keys a request has is not known here: one that it has not is missing.
-func (f form) key(name string, _ Kind) string {
+func (f form) key(name, _ string, _ Kind) string {
 	prefix, rest, ok := strings.Cut(strings.ToLower(name), ":")
 	switch {
 	case !ok || rest == "" || len(name) > 512 || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl):
