@@ -3,6 +3,7 @@ package topic
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,9 +80,10 @@ type box struct {
 	workers map[string]*worker // by subscription
 	dead    sync.Mutex         // held while dead letters are written or read
 
-	sigMu sync.Mutex
-	sigs  []signed // the last signatures, as a ring
-	sigAt int
+	sigMu    sync.Mutex
+	sigs     map[[sha256.Size]byte]string // the last signatures, by what was signed
+	sigOrder [2 * window][sha256.Size]byte
+	sigAt    int // the oldest
 }
 
 func cursorDocument() durable.Document {

@@ -42,11 +42,15 @@ type mailSender struct{ s *Service }
 func (mailSender) close() {}
 
 func (m mailSender) send(ctx context.Context, t *Topic, u *Subscription, e *entry, b *box) error {
-	v, text, err := m.s.envelope(b, t, u, e)
-	if err != nil {
-		return err
+	v := m.s.envelope(t, u, e)
+	subject, body := v.Subject, ""
+	if u.Protocol == protocolEmailJSON {
+		text, _, err := m.s.payload(b, t, u, e, v)
+		if err != nil {
+			return err
+		}
+		body = string(text)
 	}
-	subject, body := v.Subject, string(text)
 	switch {
 	case e == nil:
 		subject = "Notification - Subscription Confirmation"

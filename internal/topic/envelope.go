@@ -238,23 +238,15 @@ func (v *envelope) toSign() []byte {
 	return b.Bytes()
 }
 
-// signed is a signature that was made.
-type signed struct {
-	of   [sha256.Size]byte // the text that was signed, with the version
-	text string
-}
-
-// sign signs a text; b keeps the last signatures, since a message is the same for many.
+// sign signs a text; b keeps the last signatures, since a message is the same for many, and is tried again.
 func (s *Service) sign(b *box, text []byte, version string) (string, error) {
 	of := sha256.Sum256(append([]byte(version+"\n"), text...))
 	b.sigMu.Lock()
-	for _, x := range b.sigs {
-		if x.of == of {
-			b.sigMu.Unlock()
-			return x.text, nil
-		}
-	}
+	had, ok := b.sigs[of]
 	b.sigMu.Unlock()
+	if ok {
+		return had, nil
+	}
 	var raw []byte
 	var err error
 	if version == "2" {
@@ -267,16 +259,18 @@ func (s *Service) sign(b *box, text []byte, version string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("sign a message: %w", err)
 	}
-	x := signed{of, base64.StdEncoding.EncodeToString(raw)}
+	made := base64.StdEncoding.EncodeToString(raw)
 	b.sigMu.Lock()
 	defer b.sigMu.Unlock()
-	if len(b.sigs) < 32 {
-		b.sigs = append(b.sigs, x)
-	} else {
-		b.sigs[b.sigAt] = x
-		b.sigAt = (b.sigAt + 1) % len(b.sigs)
+	if b.sigs == nil {
+		b.sigs = map[[sha256.Size]byte]string{}
 	}
-	return x.text, nil
+	if _, ok := b.sigs[of]; !ok {
+		delete(b.sigs, b.sigOrder[b.sigAt])
+		b.sigs[of], b.sigOrder[b.sigAt] = made, of
+		b.sigAt = (b.sigAt + 1) % len(b.sigOrder)
+	}
+	return made, nil
 }
 
 // quote writes a text as JSON, with no more escapes than needed.
@@ -288,13 +282,9 @@ func quote(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// envelope is a message for a subscription, or with e nil the one about its status, in the form in which SNS writes them.
-func (s *Service) envelope(b *box, t *Topic, u *Subscription, e *entry) (v *envelope, text []byte, err error) {
-	version := t.Attributes[attrSignature]
-	if version == "" {
-		version = "1"
-	}
-	v = &envelope{Topic: s.arn(t)}
+// envelope is a message for a subscription, or with e nil the one about its status.
+func (s *Service) envelope(t *Topic, u *Subscription, e *entry) *envelope {
+	v := &envelope{Topic: s.arn(t)}
 	if e == nil {
 		v.Type, v.ID, v.Token, v.Time = typeSubscribe, messageIDOf(u), s.token(t, u), u.Since
 		v.SubscribeURL = s.subscribeURL(t, u)
@@ -310,9 +300,22 @@ func (s *Service) envelope(b *box, t *Topic, u *Subscription, e *entry) (v *enve
 			v.Sequence = sequenceNumber(e.Seq)
 		}
 	}
+	return v
+}
+
+// payload is what an endpoint gets: the message alone, where the subscription wants it raw, or else the envelope, signed and in
+// the form in which SNS writes it.
+func (s *Service) payload(b *box, t *Topic, u *Subscription, e *entry, v *envelope) (body []byte, raw bool, err error) {
+	if e != nil && u.Attributes[attrRaw] == "true" {
+		return []byte(v.Body), true, nil
+	}
+	version := t.Attributes[attrSignature]
+	if version == "" {
+		version = "1"
+	}
 	signature, err := s.sign(b, v.toSign(), version)
 	if err != nil {
-		return nil, nil, err
+		return nil, false, err
 	}
 	out := []byte("{")
 	add := func(name, value string) {
@@ -354,7 +357,7 @@ func (s *Service) envelope(b *box, t *Topic, u *Subscription, e *entry) (v *enve
 		}
 		add("MessageAttributes", string(inner)+"\n  }")
 	}
-	return v, append(out, "\n}"...), nil
+	return append(out, "\n}"...), false, nil
 }
 
 // messageIDOf names the message about a subscription's status: each attempt is one of the same message.

@@ -55,17 +55,14 @@ type httpSender struct{ s *Service }
 func (httpSender) close() {}
 
 func (h httpSender) send(ctx context.Context, t *Topic, u *Subscription, e *entry, b *box) error {
-	v, text, err := h.s.envelope(b, t, u, e)
+	v := h.s.envelope(t, u, e)
+	text, raw, err := h.s.payload(b, t, u, e, v)
 	if err != nil {
 		return err
 	}
 	d, err := deliveryOf(t, u)
 	if err != nil {
 		return err
-	}
-	raw := e != nil && u.Attributes[attrRaw] == "true"
-	if raw {
-		text = []byte(v.Body)
 	}
 	ctx, cancel := context.WithTimeout(ctx, h.s.o.HTTPTimeout)
 	defer cancel()
@@ -208,16 +205,11 @@ func (x *queueSender) send(ctx context.Context, t *Topic, u *Subscription, e *en
 	if err != nil {
 		return err
 	}
-	v, text, err := x.s.envelope(b, t, u, e)
+	text, raw, err := x.s.payload(b, t, u, e, x.s.envelope(t, u, e))
 	if err != nil {
 		return err
 	}
-	raw := e != nil && u.Attributes[attrRaw] == "true"
-	body := string(text)
-	if raw {
-		body = v.Body
-	}
-	return q.put(ctx, t, u.Endpoint, body, raw, e)
+	return q.put(ctx, t, u.Endpoint, string(text), raw, e)
 }
 
 // redrive sends a message to the queue of a redrive policy, as it would have been sent to its endpoint.
@@ -230,16 +222,11 @@ func (s *Service) redrive(ctx context.Context, t *Topic, u *Subscription, e *ent
 	if err != nil {
 		return err
 	}
-	v, text, err := s.envelope(b, t, u, e)
+	text, raw, err := s.payload(b, t, u, e, s.envelope(t, u, e))
 	if err != nil {
 		return err
 	}
-	raw := u.Attributes[attrRaw] == "true"
-	body := string(text)
-	if raw {
-		body = v.Body
-	}
-	return q.put(ctx, t, arn, body, raw, e)
+	return q.put(ctx, t, arn, string(text), raw, e)
 }
 
 // natsSender publishes to NATS. Its connection is made with the first message.
@@ -278,12 +265,10 @@ func (x *natsSender) conn(u *url.URL) (*nats.Conn, error) {
 }
 
 func (x *natsSender) send(ctx context.Context, t *Topic, u *Subscription, e *entry, b *box) error {
-	v, text, err := x.s.envelope(b, t, u, e)
+	v := x.s.envelope(t, u, e)
+	text, _, err := x.s.payload(b, t, u, e, v)
 	if err != nil {
 		return err
-	}
-	if u.Attributes[attrRaw] == "true" {
-		text = []byte(v.Body)
 	}
 	at, err := url.Parse(u.Endpoint)
 	if err != nil {
