@@ -417,8 +417,8 @@ func (l *Local) take(name string) (back func() error, err error) {
 		return nil, err
 	}
 	return func() error {
-		if err := os.Mkdir(from, 0o700); err != nil { // not over one that was made since
-			return err
+		if _, err := os.Lstat(from); !isAbsent(err) { // one was made since
+			return errors.Join(err, os.ErrExist)
 		}
 		if err := os.Rename(filepath.Join(to, "bucket"), from); err != nil {
 			return err

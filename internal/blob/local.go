@@ -146,17 +146,20 @@ func named(err error, doing, bucket, key string) error {
 	}
 	cause := err
 	if e, ok := errors.AsType[s3err.S3Error](err); ok { // whose text is XML
-		cause = said{e}
+		cause = said{err, e.BaseError().Description}
 	}
 	return &storageError{kind: kindOf(code), code: code, err: fmt.Errorf("%s %s: %w", doing, at, cause)}
 }
 
 // said is an error of S3 in words.
-type said struct{ s3err.S3Error }
+type said struct {
+	error
+	text string
+}
 
-func (e said) Error() string { return e.BaseError().Description }
+func (e said) Error() string { return e.text }
 
-func (e said) Unwrap() error { return e.S3Error }
+func (e said) Unwrap() error { return e.error }
 
 // Put implements [Storage].
 func (l *Local) Put(ctx context.Context, bucket, key string, content []byte, o PutOptions) error {

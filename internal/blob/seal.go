@@ -22,9 +22,9 @@ import (
 	"spoor/internal/keyring"
 )
 
-// The form of sealed objects: magic, length of the head, head, and the content in segments of DARE 2.0, which number them and
-// mark the last. The key of the segments is derived from the data key and all that stands before them, so that no byte of it can
-// be changed.
+// The form of sealed objects: magic, length of the head, head, and the content and one byte more in segments of DARE 2.0, which
+// number them and mark the last. The byte is there so that there is always a last one. The key of the segments is derived from
+// the data key and all that stands before them, so that no byte of it can be changed.
 const (
 	sealMagic   = "spoorkms"
 	sealFixed   = len(sealMagic) + 4
@@ -32,6 +32,10 @@ const (
 	sealInfo    = "spoor sealed object 1"
 	partInfo    = "spoor part of an upload 1 "
 	saltLen     = 32
+
+	segmentSize   = 64 << 10           // of content
+	segmentSealed = segmentSize + 2*16 // with what DARE adds
+	endMark       = 1                  // the byte behind the content
 )
 
 // sealHead stands before the segments.
@@ -55,10 +59,10 @@ func (m sealMark) size(file int64) (int64, error) {
 		return 0, fmt.Errorf("%w: it is shorter than its head", ErrTampered)
 	}
 	n, err := sio.DecryptedSize(uint64(file - m.Head))
-	if err != nil {
+	if err != nil || n == 0 {
 		return 0, fmt.Errorf("%w: its length fits no content", ErrTampered)
 	}
-	return int64(n), nil
+	return int64(n) - 1, nil
 }
 
 // sealer is how one object is sealed.
@@ -101,7 +105,7 @@ func segments(dataKey, salt, head []byte) (sio.Config, error) {
 
 // size is that of the sealed form of content of n bytes.
 func (s *sealer) size(n int64) (int64, error) {
-	m, err := sio.EncryptedSize(uint64(max(n, 0)))
+	m, err := sio.EncryptedSize(uint64(max(n, 0)) + 1)
 	if err != nil {
 		return 0, fmt.Errorf("seal an object: %w", err)
 	}
@@ -110,7 +114,7 @@ func (s *sealer) size(n int64) (int64, error) {
 
 // reader gives the sealed form of what r gives.
 func (s *sealer) reader(r io.Reader) (io.Reader, error) {
-	sealed, err := sio.EncryptReader(r, s.conf)
+	sealed, err := sio.EncryptReader(io.MultiReader(r, bytes.NewReader([]byte{endMark})), s.conf)
 	if err != nil {
 		return nil, fmt.Errorf("seal an object: %w", err)
 	}
@@ -122,7 +126,19 @@ func (s *sealer) writer(w io.Writer) (io.WriteCloser, error) {
 	if _, err := w.Write(s.head); err != nil {
 		return nil, err
 	}
-	return sio.EncryptWriter(onlyWriter{w}, s.conf)
+	sealed, err := sio.EncryptWriter(onlyWriter{w}, s.conf)
+	if err != nil {
+		return nil, fmt.Errorf("seal an object: %w", err)
+	}
+	return sealWriter{sealed}, nil
+}
+
+// sealWriter ends the content.
+type sealWriter struct{ io.WriteCloser }
+
+func (w sealWriter) Close() error {
+	_, err := w.Write([]byte{endMark})
+	return errors.Join(err, w.WriteCloser.Close())
 }
 
 // onlyWriter hides that a file can be closed.
@@ -185,11 +201,36 @@ func openSealed(ctx context.Context, keys Keys, f io.ReaderAt, size int64) (*ope
 	if err != nil {
 		return nil, err
 	}
-	at, err := sio.DecryptReaderAt(io.NewSectionReader(f, int64(len(head)), size-int64(len(head))), conf)
+	sealed := io.NewSectionReader(f, int64(len(head)), size-int64(len(head)))
+	if err := checkEnd(sealed, conf, n); err != nil {
+		return nil, err
+	}
+	at, err := sio.DecryptReaderAt(sealed, conf)
 	if err != nil {
 		return nil, err
 	}
 	return &opened{h, n, at}, nil
+}
+
+// checkEnd opens the last segment of content of n bytes: that it is the last one is what says that nothing was cut off.
+func checkEnd(sealed *io.SectionReader, conf sio.Config, n int64) error {
+	last := n / segmentSize
+	conf.SequenceNumber = uint32(last)
+	r, err := sio.DecryptReader(io.NewSectionReader(sealed, last*segmentSealed, sealed.Size()-last*segmentSealed), conf)
+	if err != nil {
+		return err
+	}
+	b, err := io.ReadAll(r)
+	if _, ok := errors.AsType[sio.Error](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: its end: %w", ErrTampered, err)
+	}
+	if err != nil {
+		return err
+	}
+	if int64(len(b)) != n%segmentSize+1 || b[len(b)-1] != endMark {
+		return fmt.Errorf("%w: it has no end", ErrTampered)
+	}
+	return nil
 }
 
 // read gives a range of the content. A segment that was changed is an error in its place, and nothing of it is given.

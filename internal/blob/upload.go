@@ -168,15 +168,10 @@ func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) 
 	if err != nil {
 		return out, err
 	}
-	if err := backend.EvaluatePreconditions(text(h.ETag), *h.LastModified, backend.PreConditions{
-		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch, IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
-	}); err != nil {
-		return out, err
-	}
 	if _, _, err := backend.ParseCopySourceRange(*h.ContentLength, text(in.CopySourceRange)); err != nil {
 		return out, err
 	}
-	src, err := s.get(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, VersionId: &version, Range: in.CopySourceRange, IfMatch: h.ETag})
+	src, err := s.get(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key, VersionId: &version, Range: in.CopySourceRange})
 	if err != nil {
 		return out, s.forGateway(err)
 	}
@@ -184,6 +179,11 @@ func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) 
 	if src.Body != nil {
 		defer func() { err = errors.Join(err, src.Body.Close()) }()
 		part.Body = src.Body
+	}
+	if err := backend.EvaluatePreconditions(text(src.ETag), *src.LastModified, backend.PreConditions{
+		IfMatch: in.CopySourceIfMatch, IfNoneMatch: in.CopySourceIfNoneMatch, IfModSince: in.CopySourceIfModifiedSince, IfUnmodeSince: in.CopySourceIfUnmodifiedSince,
+	}); err != nil {
+		return out, err
 	}
 	if *src.ContentLength > maxCopy {
 		return out, s3err.GetCopySourceObjectTooLargeErr(maxCopy)
