@@ -125,7 +125,7 @@ func TestContenders(t *testing.T) {
 
 func TestFlags(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"-sections", "nothing"}, {"-runs", "0"}, {"argument"}, {"-unknown"}} {
+	for _, args := range [][]string{{"-sections", "nothing"}, {"-sections", "trail"}, {"-runs", "0"}, {"argument"}, {"-unknown"}} {
 		var stderr bytes.Buffer
 		if code := run(t.Context(), append(args, "-dir", filepath.Join(t.TempDir(), "data")), &stderr, &stderr); code != 2 || stderr.Len() == 0 {
 			t.Errorf("%v: exit code %d, %q", args, code, stderr.String())
