@@ -9,9 +9,14 @@ import (
 	"spoor/internal/intake"
 )
 
-// showProgress writes how far reading is to w, five times a second on one line, until stop is called, which removes the
-// line and waits.
+// showProgress writes how far reading is to w.
 func showProgress(w io.Writer, width int, p *intake.Progress) (stop func()) {
+	return showLine(w, width, func(elapsed time.Duration) string { return progressLine(p, elapsed) })
+}
+
+// showLine writes what text gives to w, five times a second on one line, until stop is called, which removes the line and
+// waits.
+func showLine(w io.Writer, width int, text func(elapsed time.Duration) string) (stop func()) {
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	start := time.Now()
@@ -24,7 +29,7 @@ func showProgress(w io.Writer, width int, p *intake.Progress) (stop func()) {
 				fmt.Fprint(w, "\r\x1b[K")
 				return
 			case <-tick.C:
-				line := progressLine(p, time.Since(start))
+				line := text(time.Since(start))
 				if len(line) > width-1 {
 					line = line[:max(0, width-1)]
 				}
