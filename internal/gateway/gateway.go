@@ -314,6 +314,9 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 func sendHead(w http.ResponseWriter, res *http.Response, bodiless bool) {
 	h := w.Header()
 	for k, v := range res.Header {
+		if strings.HasPrefix(k, "X-Amz-") { // as S3 writes them: some clients take names of metadata as they come
+			k = strings.ToLower(k)
+		}
 		h[k] = v
 	}
 	if res.ContentLength >= 0 && h.Get("Content-Length") == "" && !bodiless {

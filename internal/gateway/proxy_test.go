@@ -574,6 +574,21 @@ func TestUnchanged(t *testing.T) {
 	}
 }
 
+// TestMetadataNames: names of metadata have small letters, whatever the service makes of them.
+func TestMetadataNames(t *testing.T) {
+	t.Parallel()
+	g := newRig(t, "s3="+fake(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-Amz-Meta-Who", "ana") }))
+	conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "GET /b/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+	if text, err := io.ReadAll(conn); err != nil || !bytes.Contains(text, []byte("\r\nx-amz-meta-who: ana\r\n")) {
+		t.Errorf("%s %v", text, err)
+	}
+}
+
 // TestContinue: a body that the service does not want is not asked for.
 func TestContinue(t *testing.T) {
 	t.Parallel()
