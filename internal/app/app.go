@@ -68,6 +68,7 @@ type App struct {
 	history     *history.History   // nil without an endpoint for AWS's clients
 	lake        *lake.Lake         // the same
 	lakeQueries *lakequery.Manager // the same
+	trails      trailParts         // empty without an endpoint for AWS's clients
 	sources     *sources
 	registry    *metrics.Registry
 	parts       []part // in the order of their starts
@@ -133,7 +134,7 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		before := debug.SetMemoryLimit(set.memory)
 		a.started("memory limit", func(context.Context) error { debug.SetMemoryLimit(before); return nil })
 	}
-	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openHistory, a.openLake, a.openSample, a.openSources} {
+	for _, step := range []func(context.Context) error{a.openFolder, a.openFront, a.openJournal, a.openAccess, a.openStore, a.openQuery, a.openRecorder, a.openTail, a.openHistory, a.openLake, a.openKeys, a.openBuckets, a.openTopics, a.openTrails, a.openSample, a.openSources} {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}

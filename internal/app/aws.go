@@ -15,7 +15,11 @@ import (
 	"spoor/internal/awsapi/cloudtrail"
 	"spoor/internal/awsapi/cloudtraildata"
 	iamapi "spoor/internal/awsapi/iam"
+	"spoor/internal/awsapi/kms"
+	"spoor/internal/awsapi/organizations"
+	"spoor/internal/awsapi/s3"
 	"spoor/internal/awsapi/services"
+	"spoor/internal/awsapi/sns"
 	"spoor/internal/awsapi/sts"
 	"spoor/internal/console"
 	"spoor/internal/history"
@@ -118,28 +122,57 @@ func (a *App) openLake(ctx context.Context) error {
 // endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
 func (a *App) endpoint(set *settings) (http.Handler, error) {
 	access := caller.Access{IAM: a.iam}
+	client := func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) }
+	proven := func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) }
+	done := func(c *awsapi.Call, code string, _ int) {
+		a.registry.ObserveCall(c.Service, c.Operation, code, a.opts.Now().Sub(c.Time))
+	}
+	org, t := set.org, &a.trails
+	org.Delegates = func() (out []organizations.Delegate) {
+		for _, d := range t.book.Delegates() {
+			out = append(out, organizations.Delegate{Account: d.Account, Since: d.Since})
+		}
+		return out
+	}
+	trails := cloudtrail.Options{History: a.history, Lake: a.lake, Queries: a.lakeQueries, Trails: t.book, Buckets: t.buckets, Keys: t.keys, Topics: t.topics, Deliveries: t.delivery, PublicKeys: t.signing, Access: access}
+	if t.outside != nil {
+		trails.External = reach{t.outside}
+	}
 	e, err := awsapi.New(awsapi.Options{
 		Services: services.All(services.Parts{
-			CloudTrail:     cloudtrail.Options{History: a.history, Lake: a.lake, Queries: a.lakeQueries},
-			CloudTrailData: cloudtraildata.Options{Lake: a.lake},
+			CloudTrail:     trails,
+			CloudTrailData: cloudtraildata.Options{Lake: a.lake, Access: access, Policies: t.book},
 			IAM:            iamapi.Options{Access: a.iam, Log: a.log.With("part", "aws")},
-			Organizations:  set.org,
+			KMS:            kms.Options{Keys: t.keys, Access: access},
+			Organizations:  org,
+			SNS:            sns.Options{Topics: t.topics, Access: access, Log: a.log.With("part", "aws")},
 			STS:            sts.Options{Access: a.iam},
 		}),
 		Credentials: access, Authorizer: access, Attempts: access, Recorder: a.recorder,
 		Account: set.iam.Account, Region: set.region, Regions: set.aws.regions, Skew: set.aws.skew, MaxBody: set.aws.maxBody, InFlight: set.aws.inFlight,
-		Client: func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) },
-		Proven: func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) },
-		Done: func(c *awsapi.Call, code string, _ int) {
-			a.registry.ObserveCall(c.Service, c.Operation, code, a.opts.Now().Sub(c.Time))
-		},
-		Log: a.log.With("part", "aws"), Now: a.opts.Now,
+		Client: client, Proven: proven, Done: done, Log: a.log.With("part", "aws"), Now: a.opts.Now,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the endpoint of AWS's clients: %w", err)
 	}
+	front, err := s3.New(s3.Options{
+		Credentials: access, Access: access, Attempts: access, Recorder: a.recorder, Buckets: t.buckets, Keys: t.keys,
+		Account: set.iam.Account, Region: set.region, Regions: set.aws.regions, Domains: set.buckets.domains,
+		Client: client, Proven: proven, Done: done, Log: a.log.With("part", "s3"), Now: a.opts.Now,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the endpoint of buckets: %w", err)
+	}
+	links := sns.NewLinks(sns.LinksOptions{Topics: t.topics, Recorder: a.recorder, Account: set.iam.Account, Log: a.log.With("part", "aws")})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer a.registry.BeginCall()()
-		e.ServeHTTP(w, r)
+		switch {
+		case links.Takes(r):
+			links.ServeHTTP(w, r)
+		case s3.Claims(r):
+			front.ServeHTTP(w, r)
+		default:
+			e.ServeHTTP(w, r)
+		}
 	}), nil
 }

@@ -49,6 +49,10 @@ func (a *App) partStates(ctx context.Context) []console.PartState {
 		detail, err := a.storeState()
 		check("store", detail, err)
 	}
+	if a.trails.delivery != nil {
+		detail, err := a.trailState(a.opts.Now())
+		check("trails", detail, err)
+	}
 	free, err := a.room()
 	check("disk", roundSize(free)+" free", err)
 	return out

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"spoor/internal/awsapi/organizations"
@@ -19,6 +20,7 @@ import (
 	"spoor/internal/journal"
 	"spoor/internal/lakequery"
 	"spoor/internal/query"
+	"spoor/internal/recorder"
 	"spoor/internal/source/archive"
 	"spoor/internal/source/live"
 	"spoor/internal/source/poll"
@@ -27,6 +29,8 @@ import (
 	"spoor/internal/source/sqs"
 	"spoor/internal/source/watch"
 	"spoor/internal/store"
+	"spoor/internal/topic"
+	"spoor/internal/trail/delivery"
 )
 
 // settings are what the configuration means for each part: the only place that reads it. The parts get their log and what
@@ -48,6 +52,10 @@ type settings struct {
 	region   string // of the calls that are recorded
 	aws      awsSettings
 	lake     lakeSettings
+	buckets  bucketSettings
+	keys     keySettings
+	topics   topicSettings
+	trails   trailSettings
 	org      organizations.Options
 	dirs     dirs
 }
@@ -67,6 +75,34 @@ type awsSettings struct {
 type lakeSettings struct {
 	dir     string
 	queries lakequery.Options
+}
+
+type bucketSettings struct {
+	dir       string
+	domains   []string
+	every     time.Duration // negative: never
+	external  string        // endpoint, or [config.AmazonS3]; empty for local buckets
+	pathStyle bool
+	s3        s3.Options // how external is reached
+}
+
+type keySettings struct {
+	dir      string
+	master   string // hex; empty for the file beside the ring
+	external bool
+}
+
+type topicSettings struct {
+	dir, url string
+	external bool
+	smtp     topic.SMTP
+}
+
+type trailSettings struct {
+	dir              string
+	interval, digest time.Duration
+	maxFile, spool   int64
+	sources          []string
 }
 
 type roles struct{ api, sources, store bool }
@@ -123,11 +159,24 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 		log: logSettings{level: c.Log.SlogLevel(), json: c.Log.Format == "json"},
 	}
 	s.aws = awsSettings{regions: c.AWS.Regions, skew: c.AWS.Skew, maxBody: c.AWS.MaxBody, inFlight: c.AWS.InFlight, history: history.Options{Dir: s.dirs.history, Extended: c.AWS.LookupExtended, Scope: history.Scope(c.AWS.LookupScope)}}
-	if c.AWS.Listen != config.Off && s.roles.api {
+	trails := c.AWS.Listen != config.Off && s.roles.api
+	if trails {
 		s.aws.listen = c.AWS.Listen
 	}
 	s.lake = lakeSettings{dir: c.Lake.Dir, queries: lakequery.Options{Concurrent: c.Lake.Concurrent, Running: max(1, c.Query.Concurrent/2), Timeout: c.Lake.Timeout, Size: c.Lake.ResultsSize, Age: c.Lake.ResultsAge}}
 	s.org = organization(c.Organization)
+	b, m := c.Buckets, c.Topics.SMTP
+	s.buckets = bucketSettings{dir: b.Dir, domains: b.Domains, every: orForever(b.ExpireInterval), external: b.External, pathStyle: b.PathStyle}
+	if b.External != "" {
+		endpoint := b.External
+		if endpoint == config.AmazonS3 {
+			endpoint = ""
+		}
+		s.buckets.s3 = awsOptions(b.AWS, endpoint, 0)
+	}
+	s.keys = keySettings{dir: c.Keys.Dir, master: strings.ToLower(c.Keys.Master.Reveal()), external: c.Keys.External}
+	s.topics = topicSettings{dir: c.Topics.Dir, url: c.Topics.URL, external: c.Topics.External, smtp: topic.SMTP{Addr: m.Address, From: m.From, Username: m.Username, Password: m.Password.Reveal(), TLS: smtpTLS[m.TLS]}}
+	s.trails = trailSettings{dir: c.Trails.Dir, interval: c.Trails.Interval, digest: c.Trails.Digest, maxFile: c.Trails.MaxFile, spool: c.Trails.MaxSpool, sources: trailSources(c)}
 	s.live = store.LiveOptions{FlushRows: int64(c.Store.FlushRows), FlushInterval: c.Store.FlushInterval, MaxHotRows: int64(c.Store.MaxHotRows)}
 	s.maintain = store.MaintainOptions{CompactInterval: c.Store.CompactInterval, CompactAfter: c.Store.CompactAfter, CompactTarget: c.Store.CompactTarget,
 		ExpireInterval: c.Store.ExpireInterval, ExpireGrace: c.Store.ExpireGrace, Retention: store.RetainOptions{Ages: c.Store.Retention.Ages(), Sizes: c.Store.Retention.Sizes(), MaxBytes: c.Store.Retention.MaxSize}}
@@ -136,6 +185,9 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	var err error
 	if s.journal, err = journalOptions(c.Journal); err != nil {
 		return nil, blame(l, "journal.tls_ca", err)
+	}
+	if trails {
+		s.journal.Followers = append(s.journal.Followers, delivery.FollowerName)
 	}
 	files := make([]iam.PolicyFile, len(c.IAM.Texts))
 	for i, t := range c.IAM.Texts {
@@ -151,6 +203,23 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 		s.sources = append(s.sources, sourceOptions(&c.Sources[i], s.dirs.sources, c.HTTP.MaxBody))
 	}
 	return s, nil
+}
+
+// smtpTLS are the words of the configuration.
+var smtpTLS = map[string]topic.TLSMode{"starttls": topic.StartTLS, "tls": topic.ImplicitTLS, "none": topic.NoTLS}
+
+// trailSources are the sources whose events trails deliver.
+func trailSources(c *config.Config) []string {
+	if len(c.Trails.Sources) > 0 {
+		return c.Trails.Sources
+	}
+	out := []string{recorder.DefaultSource, defaultPush}
+	for _, s := range c.Sources {
+		if s.Type == config.SourcePush && s.Name != defaultPush {
+			out = append(out, s.Name)
+		}
+	}
+	return out
 }
 
 // organization translates the organisation. What has no parent is below the root.

@@ -14,12 +14,14 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"spoor/internal/config"
 	"spoor/internal/store"
+	"spoor/internal/trail/delivery"
 )
 
 // certificate writes a certificate of its own for this machine, and gives the paths of certificate and key.
@@ -121,6 +123,9 @@ func TestEverySettingIsRead(t *testing.T) {
 	url := "journal.url=nats://127.0.0.1:4222"
 	org := []string{"organization.id=o-abcdefghij", "organization.root=r-abcd", "organization.management=111122223333", "organization.units=[{id: ou-abcd-11111111, name: One}]",
 		"organization.accounts=[{id: '000000000000', name: Own}, {id: '111122223333', name: Other, email: a@example.com}]"}
+	master := filepath.Join(dir, "master")
+	write(t, master, strings.Repeat("cd", 32))
+	outside, mail := []string{"buckets.external=https://s3.example.com"}, []string{"topics.smtp.address=mail.example.com:587", "topics.smtp.from=spoor@example.com"}
 	values := map[string]by{
 		"data": {value: "elsewhere"}, "account": {value: "111122223333"}, "region": {value: "eu-west-1"},
 		"roles": {value: "api", with: []string{url}}, "shutdown_timeout": {value: "7s"}, "memory": {value: "1GiB"},
@@ -140,6 +145,19 @@ func TestEverySettingIsRead(t *testing.T) {
 		"query.memory": {value: "777MiB"}, "query.temp": {value: "777MiB"}, "query.threads": {value: "7"}, "query.timeout": {value: "7s"}, "query.max_rows": {value: "7"}, "query.concurrent": {value: "7"},
 		"iam.policies": {value: policy}, "iam.token_lifetime": {value: "7d"}, "iam.failure_burst": {value: "7"}, "iam.failure_every": {value: "7s"},
 		"aws.listen": {value: "off"}, "aws.regions": {value: "eu-west-1"}, "aws.skew": {value: "7m"}, "aws.max_body": {value: "7MiB"}, "aws.in_flight": {value: "7"},
+		"buckets.dir": {value: "elsewhere"}, "buckets.domains": {value: "s3.example.com"}, "buckets.expire_interval": {value: "7h"}, "buckets.external": {value: "aws"},
+		"buckets.path_style": {value: "true", with: outside}, "buckets.aws.region": {value: "eu-west-1", with: outside}, "buckets.aws.profile": {value: "p", with: outside},
+		"buckets.aws.access_key_id":          {value: "AKIAIOSFODNN7EXAMPL2", with: append([]string{"buckets.aws.secret_access_key=s"}, outside...)},
+		"buckets.aws.secret_access_key":      {value: "s2", with: append([]string{"buckets.aws.access_key_id=AKIAIOSFODNN7EXAMPLE"}, outside...)},
+		"buckets.aws.secret_access_key_file": {value: secret2, with: append([]string{"buckets.aws.access_key_id=AKIAIOSFODNN7EXAMPLE"}, outside...)},
+		"buckets.aws.session_token":          {value: "t", with: append([]string{"buckets.aws.access_key_id=AKIAIOSFODNN7EXAMPLE", "buckets.aws.secret_access_key=s"}, outside...)},
+		"buckets.aws.role_arn":               {value: "arn:aws:iam::111122223333:role/r", with: outside}, "buckets.aws.external_id": {value: "id", with: append([]string{"buckets.aws.role_arn=arn:aws:iam::111122223333:role/r"}, outside...)},
+		"keys.dir": {value: "elsewhere"}, "keys.master_key": {value: strings.Repeat("ab", 32)}, "keys.master_key_file": {value: master}, "keys.external": {value: "true"},
+		"topics.dir": {value: "elsewhere"}, "topics.url": {value: "https://spoor.example.com"}, "topics.external": {value: "true"},
+		"topics.smtp.address": {value: "mail.example.com:587", with: []string{"topics.smtp.from=spoor@example.com"}}, "topics.smtp.from": {value: "spoor@example.com", with: []string{"topics.smtp.address=mail.example.com:587"}},
+		"topics.smtp.username": {value: "u", with: mail}, "topics.smtp.password": {value: "p", with: append([]string{"topics.smtp.username=u"}, mail...)},
+		"topics.smtp.password_file": {value: secret, with: append([]string{"topics.smtp.username=u"}, mail...)}, "topics.smtp.tls": {value: "tls", with: mail},
+		"trails.dir": {value: "elsewhere"}, "trails.interval": {value: "7s"}, "trails.digest_interval": {value: "7m"}, "trails.max_file": {value: "7MiB"}, "trails.max_spool": {value: "777MiB"}, "trails.sources": {value: "*"},
 		"aws.lookup_extended": {value: "true"}, "aws.lookup_scope": {value: "all"},
 		"lake.dir": {value: "elsewhere"}, "lake.concurrent": {value: "7"}, "lake.timeout": {value: "7m"}, "lake.results_size": {value: "7GiB"}, "lake.results_age": {value: "7h"},
 		"organization.id": {value: "o-zzzzzzzzzz", with: org}, "organization.root": {value: "r-zzzz", with: org}, "organization.management": {value: "000000000000", with: org},
@@ -263,7 +281,7 @@ func TestForeverAndNever(t *testing.T) {
 	if got := s.sources[2].sqs.Wait; got >= 0 {
 		t.Errorf("no waiting: %v", got)
 	}
-	if got := s.journal.Followers; len(got) != 1 || got[0] != store.FollowerName {
+	if got := s.journal.Followers; !slices.Equal(got, []string{store.FollowerName, delivery.FollowerName}) {
 		t.Errorf("followers of the journal: %q", got)
 	}
 }

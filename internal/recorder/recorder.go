@@ -34,6 +34,9 @@ import (
 // Service is the eventSource of calls to Spoor's own API.
 const Service = "spoor.amazonaws.com"
 
+// DefaultSource is the origin of the records in the journal, unless Options say another.
+const DefaultSource = "spoor"
+
 // Hidden stands in an event in place of a secret.
 const Hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
@@ -53,7 +56,7 @@ type Options struct {
 	Journal Appender
 	Account string           // recipientAccountId, 12 digits
 	Region  string           // awsRegion
-	Source  string           // origin of the records in the journal; default spoor
+	Source  string           // origin of the records in the journal; default [DefaultSource]
 	Log     *slog.Logger     // default discards
 	Now     func() time.Time // default [time.Now]
 }
@@ -165,7 +168,7 @@ func New(o Options) (*Recorder, error) {
 		return nil, errors.New("a recorder needs an account and a Region")
 	}
 	if o.Source == "" {
-		o.Source = "spoor"
+		o.Source = DefaultSource
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -9,23 +9,26 @@ import (
 	cloudtrailapi "spoor/internal/awsapi/cloudtrail"
 	cloudtraildataapi "spoor/internal/awsapi/cloudtraildata"
 	iamapi "spoor/internal/awsapi/iam"
+	kmsapi "spoor/internal/awsapi/kms"
 	"spoor/internal/awsapi/model"
 	"spoor/internal/awsapi/model/cloudtrail"
 	"spoor/internal/awsapi/model/cloudtraildata"
 	"spoor/internal/awsapi/model/events"
 	"spoor/internal/awsapi/model/iam"
+	"spoor/internal/awsapi/model/kms"
 	"spoor/internal/awsapi/model/logs"
 	"spoor/internal/awsapi/model/monitoring"
 	"spoor/internal/awsapi/model/organizations"
 	"spoor/internal/awsapi/model/sns"
 	stsmodel "spoor/internal/awsapi/model/sts"
 	organizationsapi "spoor/internal/awsapi/organizations"
+	snsapi "spoor/internal/awsapi/sns"
 	"spoor/internal/awsapi/sts"
 )
 
 // Models are all models there are.
 func Models() []*model.Service {
-	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &iam.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
+	return []*model.Service{&cloudtrail.Service, &cloudtraildata.Service, &events.Service, &iam.Service, &kms.Service, &logs.Service, &monitoring.Service, &organizations.Service, &sns.Service, &stsmodel.Service}
 }
 
 // Parts are what the services stand on.
@@ -33,14 +36,16 @@ type Parts struct {
 	CloudTrail     cloudtrailapi.Options
 	CloudTrailData cloudtraildataapi.Options
 	IAM            iamapi.Options
+	KMS            kmsapi.Options
 	Organizations  organizationsapi.Options
+	SNS            snsapi.Options
 	STS            sts.Options
 }
 
 // All makes the services of the endpoint. A model of which nothing is served is there too, so that its calls are recognised,
 // refused by name and recorded.
 func All(p Parts) []*awsapi.Service {
-	served := []*awsapi.Service{cloudtrailapi.New(p.CloudTrail), cloudtraildataapi.New(p.CloudTrailData), iamapi.New(p.IAM), organizationsapi.New(p.Organizations), sts.New(p.STS)}
+	served := []*awsapi.Service{cloudtrailapi.New(p.CloudTrail), cloudtraildataapi.New(p.CloudTrailData), iamapi.New(p.IAM), kmsapi.New(p.KMS), organizationsapi.New(p.Organizations), snsapi.New(p.SNS), sts.New(p.STS)}
 	has := map[string]bool{}
 	for _, s := range served {
 		has[s.Model().Name] = true
@@ -93,7 +98,7 @@ func Coverage() string {
 <!-- Written from the models and the registered operations by: go test ./test/docs -update -->
 
 Every operation of every model that Spoor knows. One that is not served answers as an operation that AWS does not have;
-the call is recorded all the same. The model of IAM is Spoor's own, and has what is served alone.
+the call is recorded all the same. The models of IAM and KMS are Spoor's own, and have what is served alone.
 [aws-api.md](aws-api.md) says how the endpoint is spoken to.
 
 | service | version | protocols | operations | served |
