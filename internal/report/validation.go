@@ -16,6 +16,9 @@ import (
 // ValidationFormats lists the names that [WriteValidation] takes.
 var ValidationFormats = [...]string{"table", "json", "sarif", "junit"}
 
+// mostListed is how many verdicts of a kind the table has, unless it is told.
+const mostListed = 25
+
 // Validation is what a validation of trails found.
 type Validation struct {
 	Version  string             `json:"version"`
@@ -153,8 +156,8 @@ func validationTable(w io.Writer, v *Validation, opts Options) error {
 			if !c.Start.IsZero() {
 				when = period(c.Start, c.End)
 			}
-			p.line(span{"  " + pad(c.Account+" "+c.Region+" "+name, 48) + " ", st}, span{when + "  " + number(c.Digests.Valid) + "/" + number(c.Digests.Total()) + " digests  " +
-				number(c.Logs.Valid) + "/" + number(c.Logs.Total()) + " logs", none})
+			p.wrap(span{"  " + pad(c.Account+" "+c.Region+" "+name, 42), st}, 46, fmt.Sprintf("%s/%s digests · %s/%s log files · %s", number(c.Digests.Valid),
+				number(c.Digests.Total()), number(c.Logs.Valid), number(c.Logs.Total()), when), none, 2)
 		}
 	}
 	for _, part := range []struct {
@@ -163,6 +166,7 @@ func validationTable(w io.Writer, v *Validation, opts Options) error {
 		style style
 	}{{validate.Invalid, "Wrong", alert}, {validate.Unchecked, "Not checked", caution}, {validate.Notice, "To know", accent}, {validate.OK, "Valid", good}} {
 		n := 0
+		var last *validate.Finding
 		for i := range v.Findings {
 			f := &v.Findings[i]
 			if f.Level != part.level {
@@ -172,15 +176,16 @@ func validationTable(w io.Writer, v *Validation, opts Options) error {
 				p.blank()
 				p.line(span{part.title, bold})
 			}
-			if n++; opts.Limit >= 0 && n > cmp.Or(opts.Limit, 50) {
+			if n++; opts.Limit >= 0 && n > cmp.Or(opts.Limit, mostListed) {
 				continue
 			}
 			p.wrap(span{"  " + string(f.Code), part.style}, 26, findingWhere(f), none, 0)
-			if f.Reason != "" {
+			if same := last != nil && last.Code == f.Code && last.Reason == f.Reason; f.Reason != "" && !same {
 				p.wrap(span{}, 26, f.Reason, dim, 0)
 			}
+			last = f
 		}
-		if most := cmp.Or(opts.Limit, 50); most > 0 && n > most {
+		if most := cmp.Or(opts.Limit, mostListed); most > 0 && n > most {
 			p.line(span{"  and " + number(n-most) + " more; --limit -1 shows all", dim})
 		}
 	}
