@@ -40,7 +40,7 @@ func TestKill(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			points[point]++
-			if n := points[point]; n > 3 && n%17 != 0 {
+			if n := points[point]; n > 2 && n%37 != 0 {
 				return
 			}
 			p := picture{point: fmt.Sprint(point, points[point]), promised: slices.Clone(promised)}
@@ -74,7 +74,7 @@ func TestKill(t *testing.T) {
 			}
 		})
 		big := strings.Repeat("x", 150<<10) // so that there are segments to be removed
-		for i := range 60 {
+		for i := range 45 {
 			body := fmt.Sprint(i, " ", big)
 			publish(t, s, arn, body)
 			mu.Lock()

@@ -495,3 +495,12 @@ func (s *Service) IsMailToken(topicARN, token string) bool {
 	_, u := t.subscription(s.tokenOf(t, token))
 	return u != nil && u.Protocol == protocolEmail
 }
+
+// Token is what confirms a subscription; empty where there is none.
+func (s *Service) Token(subscriptionARN string) string {
+	t, u, err := s.subscribed(subscriptionARN)
+	if err != nil {
+		return ""
+	}
+	return s.token(t, u)
+}

@@ -164,7 +164,9 @@ func (l *Links) unsubscribe(w http.ResponseWriter, r *http.Request, id string, q
 	_, u, err := l.o.Topics.Subscription(arn)
 	mail := err == nil && u.Protocol == "email"
 	switch {
-	case errors.Is(err, topic.ErrNotFound): // it went already; the link is opened again
+	case errors.Is(err, topic.ErrNotFound): // it went already; the link is opened again, and changes nothing
+		l.answer(w, id, actionUnsubscribe, "", nil)
+		return
 	case err != nil:
 	case !l.o.Topics.UnsubscribeProof(arn, q.Get("Proof")):
 		err = refusal.Errorf(codeAuthorization, "The link does not end this subscription")

@@ -2,6 +2,7 @@ package sns
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"spoor/internal/awsapi"
@@ -67,7 +68,7 @@ func (x *service) subscription(ctx context.Context, c *awsapi.Call, action, arn 
 }
 
 func (x *service) unsubscribe(ctx context.Context, c *awsapi.Call, in *model.UnsubscribeInput) (*struct{}, error) {
-	if _, err := x.subscription(ctx, c, "Unsubscribe", *in.SubscriptionArn); err != nil {
+	if _, err := x.subscription(ctx, c, "Unsubscribe", *in.SubscriptionArn); err != nil && !errors.Is(err, topic.ErrNotFound) {
 		return nil, err
 	}
 	undo, err := x.o.Topics.Unsubscribe(*in.SubscriptionArn)
