@@ -2,14 +2,8 @@ package delivery_test
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/rand"
-	"crypto/rsa"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"sync/atomic"
 	"testing"
@@ -23,43 +17,21 @@ import (
 	"spoor/internal/trail/delivery/deliverytest"
 )
 
-// sealed is a folder of objects, encrypted and synced as those of local buckets are.
-type sealed struct {
-	dir   string
-	n     atomic.Int64
+// counted is a storage that counts.
+type counted struct {
+	delivery.Storage
 	bytes atomic.Int64
 }
 
-func (s *sealed) Put(_ context.Context, _, _ string, body []byte, _ blob.PutOptions) error {
-	key := make([]byte, 32+12)
-	_, _ = rand.Read(key)
-	block, err := aes.NewCipher(key[:32])
-	if err != nil {
-		return err
-	}
-	gcm, err := cipher.NewGCM(block)
-	if err != nil {
-		return err
-	}
-	f, err := os.Create(filepath.Join(s.dir, fmt.Sprint(s.n.Add(1))))
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(gcm.Seal(nil, key[32:], body, nil))
+func (s *counted) Put(ctx context.Context, bucket, key string, body []byte, o blob.PutOptions) error {
 	s.bytes.Add(int64(len(body)))
-	return errors.Join(err, f.Sync(), f.Close())
+	return s.Storage.Put(ctx, bucket, key, body, o)
 }
 
 type fixedBook struct{ trails []trail.Trail }
 
 func (b fixedBook) Deliverable() ([]trail.Trail, <-chan struct{}) { return b.trails, nil }
 func (b fixedBook) Delivered(uint64) error                        { return nil }
-
-type oneKey struct{ key *rsa.PrivateKey }
-
-func (k oneKey) Signing(context.Context, string, time.Time) (*rsa.PrivateKey, error) {
-	return k.key, nil
-}
 
 // trailsOf makes trails with different selectors.
 func trailsOf(n int) []trail.Trail {
@@ -86,12 +58,8 @@ func trailsOf(n int) []trail.Trail {
 	return out
 }
 
-// BenchmarkDelivery delivers b.N events, from the journal until they are in an encrypted folder and the journal is acknowledged.
+// BenchmarkDelivery delivers b.N events, from the journal until they are in an encrypted bucket and the journal is acknowledged.
 func BenchmarkDelivery(b *testing.B) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		b.Fatal(err)
-	}
 	const per = 500
 	entries := make([][]journal.Record, 64)
 	size := 0
@@ -103,9 +71,14 @@ func BenchmarkDelivery(b *testing.B) {
 	}
 	for _, n := range []int{1, 5, 10} {
 		b.Run(fmt.Sprintf("trails=%d", n), func(b *testing.B) {
-			bucket := &sealed{dir: b.TempDir()}
+			p := newParts(b, b.TempDir())
+			bucket := &counted{Storage: p.buckets}
+			trails := trailsOf(n)
+			for i := range trails {
+				trails[i].Epochs[0].Settings.KMSKey = p.kmsKey
+			}
 			feed := deliverytest.NewFeed("bench")
-			d, err := delivery.New(b.Context(), delivery.Options{Dir: b.TempDir(), Feed: feed, Book: fixedBook{trailsOf(n)}, Storage: bucket, Signer: oneKey{key},
+			d, err := delivery.New(b.Context(), delivery.Options{Dir: b.TempDir(), Feed: feed, Book: fixedBook{trails}, Storage: bucket, Signer: p.keys,
 				Account: "111122223333", Region: "eu-central-1", Interval: 2 * time.Second})
 			if err != nil {
 				b.Fatal(err)

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"spoor/internal/blob"
-	"spoor/internal/keyring"
 	"spoor/internal/topic"
 	"spoor/internal/trail"
 )
@@ -191,7 +190,7 @@ func (c *courier) rouse() {
 	}
 }
 
-// done up to: see Delivery.tell.
+// doneUpTo is the sequence up to which nothing of the trail is left to do.
 func (c *courier) doneUpTo() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -537,10 +536,10 @@ func (c *courier) collect(r result) {
 		c.marked = append(c.marked, putMark{r.chain, true})
 		return
 	}
-	if r.item != nil {
-		r.lane.items = slices.Insert(r.lane.items, 0, r.item)
+	if r.item != nil { // behind the others: it may be the only one that fails
+		r.lane.items = append(r.lane.items, r.item)
 	} else {
-		r.lane.chains = slices.Insert(r.lane.chains, 0, r.chain)
+		r.lane.chains = append(r.lane.chains, r.chain)
 	}
 }
 
@@ -785,22 +784,12 @@ func (c *courier) rest(now time.Time) time.Duration {
 	return wait
 }
 
-// errorCode is the code of S3 that the status of a trail shows for an error; empty for time that ran out.
+// errorCode is the code of S3, or of SNS, that the status of a trail shows for an error; empty for time that ran out.
 func errorCode(err error) string {
-	var coded interface{ ErrorCode() string }
+	if code := blob.Code(err); code != "" {
+		return code
+	}
 	switch {
-	case errors.As(err, &coded):
-		return coded.ErrorCode()
-	case errors.Is(err, blob.ErrNoBucket):
-		return "NoSuchBucket"
-	case errors.Is(err, blob.ErrDenied), errors.Is(err, keyring.ErrDenied):
-		return "AccessDenied"
-	case errors.Is(err, keyring.ErrNotFound):
-		return "KMS.NotFoundException"
-	case errors.Is(err, keyring.ErrDisabled):
-		return "KMS.DisabledException"
-	case errors.Is(err, keyring.ErrPending):
-		return "KMS.KMSInvalidStateException"
 	case errors.Is(err, topic.ErrNotFound):
 		return "NotFound"
 	case errors.Is(err, topic.ErrDenied):

@@ -335,7 +335,7 @@ func TestRandom(t *testing.T) {
 		seed = n
 	}
 	t.Logf("SPOOR_FAULT_SEED=%d", seed)
-	for i := range uint64(12) {
+	for i := range uint64(8) {
 		t.Run(strconv.FormatUint(i, 10), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { randomStory(t, rand.New(rand.NewPCG(seed, i))) })

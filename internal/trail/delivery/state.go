@@ -348,6 +348,9 @@ func (st *state) observe(t trail.Trail, gone bool, reached uint64, regions []str
 	}
 	look := func(i int) {
 		e := t.Epochs[i]
+		if e.At.IsZero() {
+			e.At = now
+		}
 		on := e.Settings.Logging && e.Settings.Validation && !(t.Deleted && i == len(t.Epochs)-1)
 		if !on {
 			end(e.After, e.At)

@@ -47,13 +47,6 @@ func (f *Feed) Waiting() int {
 	return len(f.entries)
 }
 
-// Last is the sequence of the last entry, for trail books.
-func (f *Feed) Last(context.Context) (uint64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.last, nil
-}
-
 // Follow implements [delivery.Feed].
 func (f *Feed) Follow(_ context.Context, after uint64) (delivery.Follower, error) {
 	f.mu.Lock()
