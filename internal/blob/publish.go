@@ -328,7 +328,7 @@ func (s *store) PutObject(ctx context.Context, in s3response.PutObjectInput) (s3
 	if err != nil {
 		return s3response.PutObjectOutput{}, err
 	}
-	in.Metadata = metadata
+	in.Metadata, in.Body = metadata, whole(in.Body, in.ContentLength)
 	out, err := s.put(ctx, in, how)
 	return out, s.forGateway(err)
 }

@@ -132,7 +132,7 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 		defer clear(dataKey)
 	}
 	c := *in
-	c.Bucket = &dir
+	c.Bucket, c.Body = &dir, whole(in.Body, in.ContentLength)
 	out, err := s.Posix.UploadPartWithPostFunc(ctx, &c, func(f *os.File) error {
 		if dataKey != nil {
 			p, err := sealPart(f, dataKey, *in.PartNumber)
