@@ -1,7 +1,6 @@
 package blob
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -494,129 +493,20 @@ func parsePolicy(bucket string, text []byte) (*policy.Document, error) {
 // SetPolicy sets the policy of a bucket, or removes it when the text is empty. Codes of errors are MalformedPolicy, and
 // AccessDenied for a public policy where such are blocked.
 func (l *Local) SetPolicy(_ context.Context, bucket string, text []byte) (Undo, error) {
+	var doc *policy.Document
 	if len(text) > 0 {
-		if _, err := parsePolicy(bucket, text); err != nil {
+		var err error
+		if doc, err = parsePolicy(bucket, text); err != nil {
 			return nil, named(err, "set the policy of", bucket, "")
 		}
 	}
 	return l.change(bucket, func(c *bucketConfig) error {
-		if len(text) > 0 && c.PublicAccess != nil && c.PublicAccess.BlockPublicPolicy {
-			public, err := IsPublic(text)
-			if err != nil {
-				return refusal.Errorf("MalformedPolicy", "%s", err)
-			}
-			if public {
-				return refusal.Errorf("AccessDenied", "public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access")
-			}
+		if c.PublicAccess != nil && c.PublicAccess.BlockPublicPolicy && policy.Public(doc) {
+			return refusal.Errorf("AccessDenied", "public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access")
 		}
 		c.Policy = string(text)
 		return nil
 	})
-}
-
-// narrowing are the keys of conditions that a public statement is not public with, when they are compared with fixed values.
-func narrowing(key string) bool {
-	switch strings.ToLower(key) {
-	case "aws:sourceip", "aws:sourcearn", "aws:sourceaccount", "aws:sourcevpc", "aws:sourcevpce", "aws:sourceowner", "aws:userid", "aws:principalorgid",
-		"aws:principalorgpaths", "aws:sourceorgid", "aws:sourceorgpaths", "aws:principalarn", "aws:principalaccount", "s3:x-amz-server-side-encryption-aws-kms-key-id",
-		"s3:dataaccesspointarn", "s3:dataaccesspointaccount":
-		return true
-	}
-	return false
-}
-
-// IsPublic reports whether a policy of a bucket lets everybody do something: a statement that allows for every principal, and has
-// no condition that names fixed networks, accounts, organisations, sources or principals.
-func IsPublic(text []byte) (bool, error) {
-	var doc struct{ Statement json.RawMessage }
-	if err := json.Unmarshal(text, &doc); err != nil {
-		return false, err
-	}
-	type statement struct {
-		Effect       string
-		Principal    json.RawMessage
-		NotPrincipal json.RawMessage
-		Condition    map[string]map[string]json.RawMessage
-	}
-	var list []statement
-	if b := bytes.TrimSpace(doc.Statement); len(b) > 0 && b[0] == '{' {
-		list = make([]statement, 1)
-		if err := json.Unmarshal(b, &list[0]); err != nil {
-			return false, err
-		}
-	} else if err := json.Unmarshal(doc.Statement, &list); err != nil {
-		return false, err
-	}
-	for _, st := range list {
-		if st.Effect != "Allow" || len(st.NotPrincipal) == 0 && !everybody(st.Principal) {
-			continue
-		}
-		fixed := false
-		for operator, keys := range st.Condition {
-			for key, values := range keys {
-				fixed = fixed || narrows(operator, key, texts(values))
-			}
-		}
-		if !fixed {
-			return true, nil
-		}
-	}
-	return false, nil
-}
-
-// everybody reports whether a principal of a policy is everybody.
-func everybody(principal json.RawMessage) bool {
-	var m map[string]json.RawMessage
-	if json.Unmarshal(principal, &m) != nil {
-		return slices.Contains(texts(principal), "*")
-	}
-	return slices.Contains(texts(m["AWS"]), "*")
-}
-
-// texts are those of a text or a list of them.
-func texts(raw json.RawMessage) []string {
-	var list []string
-	if json.Unmarshal(raw, &list) == nil {
-		return list
-	}
-	var one string
-	if json.Unmarshal(raw, &one) == nil {
-		return []string{one}
-	}
-	return nil
-}
-
-// narrows reports whether a condition leaves only those whom it names.
-func narrows(operator, key string, values []string) bool {
-	operator = strings.ToLower(operator)
-	operator = operator[strings.LastIndexByte(operator, ':')+1:]
-	if strings.HasSuffix(operator, "ifexists") || !narrowing(key) || len(values) == 0 {
-		return false
-	}
-	switch operator {
-	case "stringequals", "stringequalsignorecase", "stringlike", "arnequals", "arnlike", "ipaddress":
-	default:
-		return false
-	}
-	for _, v := range values {
-		if strings.Contains(v, "${") {
-			return false
-		}
-		if operator == "ipaddress" {
-			if p, err := netip.ParsePrefix(v); err == nil && (p.Addr().Is4() && p.Bits() < 8 || p.Addr().Is6() && p.Bits() < 32) {
-				return false
-			}
-			continue
-		}
-		if wild := strings.IndexAny(v, "*?"); wild >= 0 && strings.EqualFold(key, "aws:SourceArn") || wild >= 0 && strings.EqualFold(key, "aws:PrincipalArn") {
-			if part := strings.SplitN(v, ":", 6); len(part) < 6 || strings.ContainsAny(part[4], "*?") || part[4] == "" {
-				return false // of any account
-			}
-		} else if wild >= 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // SetPublicAccess sets what blocks public access, or removes it when it is nil.

@@ -103,19 +103,19 @@ func (s *S3) Get(ctx context.Context, bucket, key string) (io.ReadCloser, Object
 	if err != nil {
 		return nil, Object{}, failed(err, "get", bucket, key)
 	}
-	return &whole{out.Body, aws.ToInt64(out.ContentLength)}, Object{
+	return &wholeAnswer{out.Body, aws.ToInt64(out.ContentLength)}, Object{
 		Key: key, VersionID: aws.ToString(out.VersionId), ETag: unquote(out.ETag), Size: aws.ToInt64(out.ContentLength), Modified: aws.ToTime(out.LastModified),
 		ContentType: aws.ToString(out.ContentType), ContentEncoding: aws.ToString(out.ContentEncoding), Metadata: lower(out.Metadata), KMSKey: aws.ToString(out.SSEKMSKeyId),
 	}, nil
 }
 
-// whole makes an error of a body that ends early.
-type whole struct {
+// wholeAnswer makes an error of a body that ends early.
+type wholeAnswer struct {
 	io.ReadCloser
 	left int64
 }
 
-func (w *whole) Read(p []byte) (int, error) {
+func (w *wholeAnswer) Read(p []byte) (int, error) {
 	n, err := w.ReadCloser.Read(p)
 	w.left -= int64(n)
 	if errors.Is(err, io.EOF) && w.left > 0 {
