@@ -25,7 +25,7 @@ type Whoami struct {
 // NewUser is a user to be made.
 type NewUser struct {
 	Name  string     `json:"name" minLength:"1" maxLength:"64" example:"ann"`
-	Roles []iam.Role `json:"roles" maxItems:"16" nullable:"false" doc:"admin, analyst, auditor, recorder" example:"[\"analyst\"]"`
+	Roles []iam.Role `json:"roles" maxItems:"16" nullable:"false" doc:"admin, analyst, auditor, recorder, storage" example:"[\"analyst\"]"`
 }
 
 // UserRoles are the roles that a user is to have.

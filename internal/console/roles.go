@@ -40,7 +40,7 @@ type NewRole struct {
 	Name              string          `json:"name" minLength:"1" maxLength:"64" example:"reader"`
 	Account           string          `json:"account,omitempty" pattern:"^[0-9]{12}$" doc:"that it belongs to: one of the organisation; default: that of the installation"`
 	Description       string          `json:"description,omitempty" maxLength:"1000"`
-	Roles             []iam.Role      `json:"roles" maxItems:"16" nullable:"false" doc:"what its sessions may do: admin, analyst, auditor, recorder" example:"[\"analyst\"]"`
+	Roles             []iam.Role      `json:"roles" maxItems:"16" nullable:"false" doc:"what its sessions may do: admin, analyst, auditor, recorder, storage" example:"[\"analyst\"]"`
 	Trust             json.RawMessage `json:"trust" doc:"trust policy document of AWS: who may assume it"`
 	MaxSessionSeconds int64           `json:"maxSessionSeconds,omitempty" minimum:"3600" maximum:"43200" doc:"how long a session lasts at most; default 3600"`
 }
