@@ -54,7 +54,7 @@ func parseFilter(text string, body bool) (*filter, error) {
 	}
 	o, ok := root.(object)
 	if !ok {
-		return nil, bad(errors.New("Filter policy must be a JSON object"))
+		return nil, invalid("FilterPolicy: Filter policy must be a JSON object")
 	}
 	c := count{combinations: 1}
 	f, err := c.filter(o, body, true)

@@ -181,10 +181,3 @@ func value[T any](p *T) (v T) {
 	}
 	return v
 }
-
-func some(text string) *string {
-	if text == "" {
-		return nil
-	}
-	return &text
-}
