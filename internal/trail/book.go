@@ -215,7 +215,8 @@ func (f *file) in(t *entry) (out []Epoch, ended bool) {
 }
 
 // Deliverable gives the trails that deliveries are for, and a channel that is closed when they have changed. An epoch is among
-// them when the call that made it is recorded, and is never taken back.
+// them when the call that made it is recorded, and is never taken back. For an entry of the journal that was read before the call,
+// or before a look at the channel that found it open, no epoch is missing: those that come later begin behind it.
 func (b *Book) Deliverable() ([]Trail, <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

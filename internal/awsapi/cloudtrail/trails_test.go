@@ -275,7 +275,7 @@ func TestTrailFlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	arn := "arn:aws:cloudtrail:eu-west-1:111122223333:trail/audit"
-	if *made.TrailARN != arn || *made.Name != "audit" || *made.S3BucketName != "prefixed" || *made.S3KeyPrefix != "p" || *made.SnsTopicARN != topicARN || *made.SnsTopicName != "notices" ||
+	if *made.TrailARN != arn || *made.Name != "audit" || *made.S3BucketName != "prefixed" || *made.S3KeyPrefix != "p" || *made.SnsTopicARN != topicARN ||
 		*made.KmsKeyId != keyARN || !*made.LogFileValidationEnabled || !*made.IncludeGlobalServiceEvents || !*made.IsMultiRegionTrail || *made.IsOrganizationTrail || made.CloudWatchLogsLogGroupArn != nil {
 		t.Errorf("%+v", made)
 	}
@@ -346,7 +346,7 @@ func TestTrailFlow(t *testing.T) {
 
 	// Given members change, and empty texts clear.
 	u, err := c.UpdateTrail(ctx, &client.UpdateTrailInput{Name: aws.String("audit"), S3BucketName: aws.String(bucketName), S3KeyPrefix: aws.String(""), SnsTopicName: aws.String("")})
-	if err != nil || *u.S3BucketName != bucketName || u.S3KeyPrefix != nil || u.SnsTopicARN != nil || u.SnsTopicName != nil || *u.KmsKeyId != keyARN || !*u.LogFileValidationEnabled {
+	if err != nil || *u.S3BucketName != bucketName || u.S3KeyPrefix != nil || u.SnsTopicARN != nil || *u.KmsKeyId != keyARN || !*u.LogFileValidationEnabled {
 		t.Errorf("%+v %v", u, err)
 	}
 	if u, err = c.UpdateTrail(ctx, &client.UpdateTrailInput{Name: &arn, KmsKeyId: aws.String(""), EnableLogFileValidation: aws.Bool(false), IsMultiRegionTrail: aws.Bool(false)}); err != nil ||
