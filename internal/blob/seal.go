@@ -177,9 +177,10 @@ func readHead(f io.ReaderAt) (h sealHead, head []byte, err error) {
 
 // opened is a sealed file, read in the clear.
 type opened struct {
-	head sealHead
-	size int64
-	at   io.ReaderAt
+	head   sealHead
+	size   int64
+	sealed *io.SectionReader // the segments
+	conf   sio.Config
 }
 
 // openSealed unwraps the data key of a sealed file of a size.
@@ -205,27 +206,24 @@ func openSealed(ctx context.Context, keys Keys, f io.ReaderAt, size int64) (*ope
 	if err := checkEnd(sealed, conf, n); err != nil {
 		return nil, err
 	}
-	at, err := sio.DecryptReaderAt(sealed, conf)
-	if err != nil {
-		return nil, err
-	}
-	return &opened{h, n, at}, nil
+	return &opened{h, n, sealed, conf}, nil
+}
+
+// segment reads the content from the beginning of a segment on.
+func segment(sealed *io.SectionReader, conf sio.Config, number int64) (io.Reader, error) {
+	conf.SequenceNumber = uint32(number)
+	return sio.DecryptReader(io.NewSectionReader(sealed, number*segmentSealed, sealed.Size()-number*segmentSealed), conf)
 }
 
 // checkEnd opens the last segment of content of n bytes: that it is the last one is what says that nothing was cut off.
 func checkEnd(sealed *io.SectionReader, conf sio.Config, n int64) error {
-	last := n / segmentSize
-	conf.SequenceNumber = uint32(last)
-	r, err := sio.DecryptReader(io.NewSectionReader(sealed, last*segmentSealed, sealed.Size()-last*segmentSealed), conf)
+	r, err := segment(sealed, conf, n/segmentSize)
 	if err != nil {
 		return err
 	}
 	b, err := io.ReadAll(r)
-	if _, ok := errors.AsType[sio.Error](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
-		return fmt.Errorf("%w: its end: %w", ErrTampered, err)
-	}
 	if err != nil {
-		return err
+		return fmt.Errorf("its end: %w", changed(err))
 	}
 	if int64(len(b)) != n%segmentSize+1 || b[len(b)-1] != endMark {
 		return fmt.Errorf("%w: it has no end", ErrTampered)
@@ -233,27 +231,49 @@ func checkEnd(sealed *io.SectionReader, conf sio.Config, n int64) error {
 	return nil
 }
 
+// changed tells errors of segments from those of the disk.
+func changed(err error) error {
+	if _, ok := errors.AsType[sio.Error](err); ok || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: %w", ErrTampered, err)
+	}
+	return err
+}
+
 // read gives a range of the content. A segment that was changed is an error in its place, and nothing of it is given.
 func (o *opened) read(from, n int64) io.Reader {
-	return &sealedReader{section: io.NewSectionReader(o.at, from, n), left: n}
+	r, err := segment(o.sealed, o.conf, from/segmentSize)
+	return &sealedReader{r: r, skip: from % segmentSize, left: n, err: err}
 }
 
-// sealedReader knows the errors of segments for what they are.
+// sealedReader reads a range from the beginning of its first segment on.
 type sealedReader struct {
-	section *io.SectionReader
-	left    int64
+	r          io.Reader
+	skip, left int64
+	err        error
 }
 
-func (r *sealedReader) Read(p []byte) (int, error) {
-	n, err := r.section.Read(p)
-	r.left -= int64(n)
-	if errors.Is(err, io.EOF) && r.left > 0 {
-		return n, fmt.Errorf("%w: it ends early", ErrTampered)
+func (r *sealedReader) Read(p []byte) (n int, err error) {
+	if r.err == nil && r.skip > 0 && r.left > 0 {
+		_, r.err = io.CopyN(io.Discard, r.r, r.skip)
+		r.skip = 0
 	}
-	if _, ok := errors.AsType[sio.Error](err); ok {
-		return 0, fmt.Errorf("%w: %w", ErrTampered, err)
+	if r.err == nil && r.left <= 0 {
+		r.err = io.EOF
 	}
-	return n, err
+	if r.err == nil {
+		n, r.err = r.r.Read(p[:min(int64(len(p)), r.left)])
+		r.left -= int64(n)
+	}
+	if r.err != nil && r.left > 0 && errors.Is(r.err, io.EOF) {
+		r.err = fmt.Errorf("%w: it ends early", ErrTampered)
+	}
+	if r.err != nil && !errors.Is(r.err, ErrTampered) {
+		r.err = changed(r.err)
+	}
+	if n > 0 {
+		return n, nil // an error comes with the next call
+	}
+	return 0, r.err
 }
 
 func unwrap(ctx context.Context, keys Keys, wrapped []byte, encryptionContext map[string]string) (keyring.DataKey, error) {
