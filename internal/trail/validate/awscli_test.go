@@ -3,12 +3,10 @@ package validate_test
 import (
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,46 +54,7 @@ func (r *rig) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 		}
 		return
 	}
-	bucket, key, isObject := strings.Cut(strings.TrimPrefix(q.URL.Path, "/"), "/")
-	w.Header().Set("Content-Type", "application/xml")
-	if !isObject || key == "" {
-		if q.URL.Query().Has("location") {
-			_, _ = fmt.Fprint(w, `<LocationConstraint xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>`)
-			return
-		}
-		type object struct {
-			Key          string
-			LastModified string
-			Size         int
-		}
-		list := struct {
-			XMLName     xml.Name `xml:"ListBucketResult"`
-			IsTruncated bool
-			Contents    []object
-		}{}
-		for _, k := range r.Keys(bucket) {
-			if !strings.HasPrefix(k, q.URL.Query().Get("prefix")) || k <= q.URL.Query().Get("marker") {
-				continue
-			}
-			if len(list.Contents) == 5 { // pages are few keys, so that there are some
-				list.IsTruncated = true
-				break
-			}
-			list.Contents = append(list.Contents, object{(&url.URL{Path: k}).EscapedPath(), "2026-01-10T00:00:00.000Z", 1})
-		}
-		_ = xml.NewEncoder(w).Encode(list)
-		return
-	}
-	body, meta, ok := r.Object(bucket, key)
-	if !ok {
-		w.WriteHeader(http.StatusNotFound)
-		_, _ = fmt.Fprint(w, `<Error><Code>NoSuchKey</Code><Message>not there</Message></Error>`)
-		return
-	}
-	for k, v := range meta {
-		w.Header()["x-amz-meta-"+k] = []string{v} // in lower case, as S3 writes it: the AWS CLI takes the name as it is
-	}
-	_, _ = w.Write(body)
+	r.ServeS3(w, q)
 }
 
 // ask runs aws cloudtrail validate-logs, and gives what it finds invalid, with short keys, and its last lines.
