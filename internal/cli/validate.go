@@ -738,7 +738,7 @@ func (e *env) checkBundle(f *validateFlags) error {
 		safetext.Terminal(f.checkBundle, 0), c.Manifest.Created.Format(time.RFC3339), signed, c.Manifest.PublicKey, len(c.Manifest.Members), c.Digests, c.Failing)
 	for _, l := range c.Custody {
 		if err == nil {
-			_, err = fmt.Fprintf(e.stdout, "%s  %s\n", l.Time.Format(time.RFC3339), safetext.Terminal(strings.TrimSpace(l.By+" "+l.Host+" "+l.Event), 0))
+			_, err = fmt.Fprintf(e.stdout, "%s  %s\n", l.Time.Format(time.RFC3339), safetext.Terminal(strings.Join(strings.Fields(l.By+" "+l.Host+" "+l.Event), " "), 0))
 		}
 	}
 	if err == nil && c.Summary != nil {
