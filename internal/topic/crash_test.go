@@ -36,6 +36,7 @@ func TestKill(t *testing.T) {
 		var take func(point string)
 		o := options(w)
 		o.at = func(point string) { take(point) }
+		o.segment = 2 << 10 // so that there are segments to be removed
 		take = func(point string) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -73,7 +74,7 @@ func TestKill(t *testing.T) {
 				return 200, nil
 			}
 		})
-		big := strings.Repeat("x", 150<<10) // so that there are segments to be removed
+		big := strings.Repeat("x", 100)
 		for i := range 45 {
 			body := fmt.Sprint(i, " ", big)
 			publish(t, s, arn, body)
@@ -97,7 +98,9 @@ func TestKill(t *testing.T) {
 				tear(t, p.dir)
 			}
 			after := &world{}
-			s, stop := begin(t, p.dir, options(after))
+			o2 := options(after)
+			o2.segment = o.segment
+			s, stop := begin(t, p.dir, o2)
 			if len(s.Topics(here)) == 0 {
 				stop()
 				continue
@@ -132,7 +135,7 @@ func TestKill(t *testing.T) {
 			}
 			stop()
 			// Another start repeats nothing.
-			s, stop = begin(t, p.dir, options(after))
+			s, stop = begin(t, p.dir, o2)
 			time.Sleep(time.Minute)
 			if n := len(after.bodies("https://a.test/")); n != len(again) {
 				t.Errorf("%s: an orderly start repeated %d messages", p.point, n-len(again))
@@ -170,7 +173,7 @@ func TestTornOutbox(t *testing.T) {
 	t.Parallel()
 	src := filepath.Join(t.TempDir(), "whole")
 	none := func(string) {}
-	b, err := openOutbox(src, 1, time.Now(), none, discard())
+	b, err := openOutbox(src, 1, segmentSize, time.Now(), none, discard())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,7 +195,7 @@ func TestTornOutbox(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range len(text) + 1 {
+	for n := int(ends[1]) - 3; n <= len(text); n++ {
 		dir := filepath.Join(t.TempDir(), "cut")
 		if err := os.Mkdir(dir, 0o700); err != nil {
 			t.Fatal(err)
@@ -204,7 +207,7 @@ func TestTornOutbox(t *testing.T) {
 		for whole < 3 && ends[whole] <= int64(n) {
 			whole++
 		}
-		b, err := openOutbox(dir, 1, time.Now(), none, discard())
+		b, err := openOutbox(dir, 1, segmentSize, time.Now(), none, discard())
 		if err != nil {
 			t.Fatalf("%d: %v", n, err)
 		}

@@ -141,7 +141,7 @@ func (s *Service) openBox(t *Topic) (*box, error) {
 	for _, u := range t.Subscriptions {
 		least = max(least, u.From)
 	}
-	b.log, err = openOutbox(filepath.Join(b.dir, "outbox"), least, s.now(), s.o.at, s.o.Log)
+	b.log, err = openOutbox(filepath.Join(b.dir, "outbox"), least, s.o.segment, s.now(), s.o.at, s.o.Log)
 	return b, err
 }
 
@@ -614,7 +614,7 @@ func (w *worker) name(t *Topic) string { return w.s.arn(t) + ":" + w.id }
 
 // take reads the next message; false when there is none, or no room for one.
 func (w *worker) take(u *Subscription) (bool, error) {
-	if len(w.open) >= window {
+	if len(w.open) >= w.s.o.window {
 		return false, nil
 	}
 	l, at, ok, err := w.read.next()

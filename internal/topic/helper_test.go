@@ -101,6 +101,19 @@ func (w *world) bodies(url string) []string {
 	return out
 }
 
+// all are the calls that were taken, and inQueues the messages that were.
+func (w *world) all() []got {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.calls)
+}
+
+func (w *world) inQueues() []*sqs.SendMessageInput {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.sent)
+}
+
 func (w *world) queued() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -29,10 +29,9 @@ import (
 )
 
 const (
-	logSuffix  = ".log"
-	seenSuffix = ".seen"
-	// segmentSize is when a segment is followed by a new one.
-	segmentSize = 4 << 20
+	logSuffix   = ".log"
+	seenSuffix  = ".seen"
+	segmentSize = 4 << 20 // bytes
 	// maxLine bounds a line: a message as JSON, whose escapes can make six bytes of one.
 	maxLine = 8 << 20
 	// maxKeys bounds the names of messages that are remembered, of a topic.
@@ -87,9 +86,10 @@ func keyOf(parts ...string) string {
 // outbox is the log of a topic: lines in files, which are synced before anybody learns of them. One caller at a time writes what
 // all who wait have brought, with one sync.
 type outbox struct {
-	dir string
-	at  func(string)
-	log *slog.Logger
+	dir  string
+	most int64 // when a segment is followed by a new one, in bytes
+	at   func(string)
+	log  *slog.Logger
 
 	turn  sync.Mutex // guards queue and busy
 	queue []*pending
@@ -123,9 +123,9 @@ func segmentPath(dir string, first uint64, suffix string) string {
 }
 
 // openOutbox opens the log in a folder. What a crash left of a line at its end is cut off. least is the least number that the
-// next line can have.
-func openOutbox(dir string, least uint64, now time.Time, at func(string), log *slog.Logger) (*outbox, error) {
-	b := &outbox{dir: dir, at: at, log: log, keys: map[key]seen{}, withdrawn: map[uint64]bool{}, held: map[uint64]bool{}, next: max(least, 1)}
+// next line can have, most when a segment is followed by a new one.
+func openOutbox(dir string, least uint64, most int64, now time.Time, at func(string), log *slog.Logger) (*outbox, error) {
+	b := &outbox{dir: dir, most: most, at: at, log: log, keys: map[key]seen{}, withdrawn: map[uint64]bool{}, held: map[uint64]bool{}, next: max(least, 1)}
 	fail := func(err error) (*outbox, error) { return nil, fmt.Errorf("open the outbox %s: %w", dir, err) }
 	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return fail(err)
@@ -455,7 +455,7 @@ func (b *outbox) put(text []byte) (err error) {
 		last = b.segments[n-1]
 	}
 	b.mu.Unlock()
-	if n == 0 || b.broken || last.size >= segmentSize && last.first < b.next {
+	if n == 0 || b.broken || last.size >= b.most && last.first < b.next {
 		if b.f != nil {
 			_ = b.f.Close() // all of it that counts is synced
 			b.f = nil

@@ -176,7 +176,7 @@ func TestThrottle(t *testing.T) {
 		if n := len(w.bodies("https://a.test/")); n != 10 {
 			t.Errorf("%d in five seconds", n)
 		}
-		if c := w.calls[len(w.calls)-1].header.Get("Content-Type"); c != "application/json" {
+		if c := w.all()[len(w.all())-1].header.Get("Content-Type"); c != "application/json" {
 			t.Error(c)
 		}
 	})

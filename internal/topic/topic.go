@@ -140,7 +140,9 @@ type Options struct {
 	Now  func() time.Time // default [time.Now]
 	Log  *slog.Logger     // default discards
 
-	at func(point string) // where a test looks at the folder
+	at      func(point string) // where a test looks at the folder
+	window  int                // default window
+	segment int64              // default segmentSize
 }
 
 // Service holds topics. Its methods may be called concurrently.
@@ -189,6 +191,12 @@ func Open(ctx context.Context, dir string, o Options) (_ *Service, err error) {
 	}
 	if o.at == nil {
 		o.at = func(string) {}
+	}
+	if o.window == 0 {
+		o.window = window
+	}
+	if o.segment == 0 {
+		o.segment = segmentSize
 	}
 	for protocol, r := range o.Retries {
 		if err := r.check(); err != nil {

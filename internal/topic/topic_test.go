@@ -50,14 +50,14 @@ func TestDelivery(t *testing.T) {
 		same(t, "b", w.bodies("http://b.test/"), []string{"one", "two"})
 		same(t, "c", w.bodies("https://c.test/"), []string{"two"})
 		same(t, "queues", w.queued(), []string{"https://sqs/111122223333/q one", "https://sqs/111122223333/q two", "https://sqs/111122223333/raw one", "https://sqs/111122223333/raw two"})
-		for _, in := range w.sent {
+		for _, in := range w.inQueues() {
 			if strings.HasSuffix(*in.QueueUrl, "/raw") && *in.MessageBody == "two" {
 				if a := in.MessageAttributes["kind"]; *a.StringValue != "good" || *a.DataType != "String" || len(in.MessageAttributes) != 2 {
 					t.Errorf("%+v", in.MessageAttributes)
 				}
 			}
 		}
-		for _, g := range w.calls {
+		for _, g := range w.all() {
 			h := g.header
 			if g.kind != typeNotification {
 				continue
@@ -147,7 +147,7 @@ func TestEnvelope(t *testing.T) {
 		publish(t, s, arn, "plain")
 		synctest.Wait()
 		var bodies []string
-		for _, g := range w.calls {
+		for _, g := range w.all() {
 			if g.kind == typeNotification {
 				bodies = append(bodies, g.body)
 			}
@@ -209,10 +209,10 @@ func TestConfirmation(t *testing.T) {
 		w.set(func() { w.answer = nil })
 		s, _ = begin(t, dir, options(w))
 		synctest.Wait()
-		if len(w.calls) != 1 || w.calls[0].kind != typeSubscribe || w.calls[0].header.Get("x-amz-sns-subscription-arn") != "" {
-			t.Fatalf("%+v", w.calls)
+		if len(w.all()) != 1 || w.all()[0].kind != typeSubscribe || w.all()[0].header.Get("x-amz-sns-subscription-arn") != "" {
+			t.Fatalf("%+v", w.all())
 		}
-		v := verify(t, s, w.calls[0].body)
+		v := verify(t, s, w.all()[0].body)
 		link, err := url.Parse(v["SubscribeURL"])
 		if err != nil || link.Query().Get("Token") != v["Token"] || link.Query().Get("TopicArn") != arn {
 			t.Errorf("%v", v)
@@ -237,7 +237,7 @@ func TestConfirmation(t *testing.T) {
 		}
 		synctest.Wait()
 		publish(t, s, arn, "missed")
-		last := w.calls[len(w.calls)-1]
+		last := w.all()[len(w.all())-1]
 		if last.kind != typeUnsubscribe {
 			t.Fatalf("%+v", last)
 		}
@@ -276,6 +276,7 @@ func TestDownForDays(t *testing.T) {
 		dir := t.TempDir()
 		o := options(w)
 		o.Retries = map[string]Retries{"sqs": slow}
+		o.window, o.segment = 16, 4<<10
 		s, stop := begin(t, dir, o)
 		arn := create(t, s, "news", nil)
 		sub := subscribe(t, s, arn, "sqs", "arn:aws:sqs:eu-west-1:111122223333:q", nil)
@@ -291,7 +292,7 @@ func TestDownForDays(t *testing.T) {
 			}
 		})
 		var want, queued []string
-		for i := range 2 * window {
+		for i := range 2 * o.window {
 			want = append(want, fmt.Sprint("m", i))
 			queued = append(queued, "https://sqs/111122223333/q "+want[i])
 		}
@@ -299,7 +300,7 @@ func TestDownForDays(t *testing.T) {
 		time.Sleep(30 * time.Hour)
 		same(t, "b", w.bodies("https://b.test/"), want)
 		f, err := s.Figures(sub)
-		if err != nil || f.Open != window || f.Error == "" || f.Delivered != 0 {
+		if err != nil || f.Open != o.window || f.Error == "" || f.Delivered != 0 {
 			t.Errorf("%+v %v", f, err)
 		}
 		stop()
@@ -316,7 +317,7 @@ func TestDownForDays(t *testing.T) {
 		if sum.GivenUp != 0 || sum.Open != 0 || sum.Delivered != uint64(3*len(want)) {
 			t.Errorf("%+v", sum)
 		}
-		if size > segmentSize+MaxMessage {
+		if size > 2*o.segment {
 			t.Errorf("the outbox has %d bytes", size)
 		}
 	})
@@ -347,13 +348,17 @@ func TestGiveUp(t *testing.T) {
 		}
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		if tries["https://a.test/"] != 3 {
-			t.Errorf("%v", tries)
+		tried := func() (text string) {
+			w.set(func() { text = fmt.Sprint(tries) })
+			return text
+		}
+		if got := tried(); got != "map[https://a.test/:3 https://b.test/:3 https://c.test/:1]" {
+			t.Error(got)
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if fmt.Sprint(tries) != "map[https://a.test/:4 https://b.test/:4 https://c.test/:1]" {
-			t.Errorf("%v", tries)
+		if got := tried(); got != "map[https://a.test/:4 https://b.test/:4 https://c.test/:1]" {
+			t.Error(got)
 		}
 		same(t, "queue", w.queued(), []string{"https://sqs/111122223333/dead one"})
 		for sub, want := range map[string]string{local: "the endpoint answered 500 4", moved: "", refused: "the endpoint answered 302 1"} {
@@ -433,7 +438,7 @@ func TestFIFO(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		byGroup := map[string]string{}
-		for _, in := range w.sent {
+		for _, in := range w.inQueues() {
 			byGroup[*in.MessageGroupId] += *in.MessageBody + " "
 			if in.MessageDeduplicationId == nil {
 				t.Error("no deduplication id")
@@ -460,7 +465,9 @@ func TestOnce(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		w := &world{}
 		dir := t.TempDir()
-		s, stop := begin(t, dir, options(w))
+		o := options(w)
+		o.segment = 4 << 10
+		s, stop := begin(t, dir, o)
 		arn := create(t, s, "news", nil)
 		subscribe(t, s, arn, "https", "https://a.test/", nil)
 		say := func(once string) string {
@@ -473,7 +480,7 @@ func TestOnce(t *testing.T) {
 		}
 		one := say("one")
 		// The segment of the message is long gone when the name still counts.
-		big := strings.Repeat("x", MaxMessage-100)
+		big := strings.Repeat("x", 1000)
 		for i := range 40 {
 			publish(t, s, arn, fmt.Sprint(i, big))
 		}
@@ -487,7 +494,7 @@ func TestOnce(t *testing.T) {
 			t.Errorf("%s, not %s", got, one)
 		}
 		stop()
-		s, _ = begin(t, dir, options(w))
+		s, _ = begin(t, dir, o)
 		time.Sleep(23 * time.Hour)
 		if got := say("one"); got != one {
 			t.Errorf("%s, not %s", got, one)
@@ -549,14 +556,14 @@ func TestOutboxIsBounded(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		w := &world{}
 		o := options(w)
-		o.MaxOutbox = segmentSize
+		o.segment, o.MaxOutbox = 4<<10, 4<<10
 		o.Retries = map[string]Retries{"sqs": slow}
 		s, _ := begin(t, t.TempDir(), o)
 		arn := create(t, s, "news", nil)
 		dead := subscribe(t, s, arn, "sqs", "arn:aws:sqs:eu-west-1:111122223333:q", nil)
 		subscribe(t, s, arn, "https", "https://a.test/", nil)
 		w.set(func() { w.queue = func(*sqs.SendMessageInput) error { return errDown } })
-		big := strings.Repeat("x", MaxMessage-100)
+		big := strings.Repeat("x", 1000)
 		var want []string
 		for i := range 60 {
 			want = append(want, fmt.Sprint(i, big))
@@ -567,7 +574,7 @@ func TestOutboxIsBounded(t *testing.T) {
 		synctest.Wait()
 		_, size := s.Totals()
 		f, err := s.Figures(dead)
-		if err != nil || f.GivenUp == 0 || int(f.GivenUp)+f.Open != 60 || size > 3*segmentSize {
+		if err != nil || f.GivenUp == 0 || int(f.GivenUp)+f.Open != 60 || size > 3*o.segment {
 			t.Errorf("%+v %v, %d bytes", f, err, size)
 		}
 		if got := w.bodies("https://a.test/"); len(got) != 60 {
