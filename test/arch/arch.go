@@ -135,7 +135,8 @@ var liveSource = []string{"internal/durable", "internal/event", "internal/intake
 var fronts = map[string][]string{
 	"internal/cli":     {"cmd"},
 	"internal/app":     {"cmd", "internal/cli"},
-	"internal/awsapi":  {"internal/app"},
+	"internal/awsapi":  {"internal/app", "internal/gateway", "internal/cli"}, // spoor record is a front of its own
+	"internal/gateway": {"internal/awsapi", "internal/cli", "test"},
 	"internal/console": {"internal/app"},
 	"cmd":              {},
 	"test":             {"test"},
@@ -143,7 +144,7 @@ var fronts = map[string][]string{
 	"internal/awsapi/awsapitest":           {},
 	"internal/trail/validate/validatetest": {"test"},
 	"internal/source/sourcetest":           {},
-	"internal/source/live/livetest":        {},
+	"internal/source/live/livetest":        {"test"},
 }
 
 // followers read the journal, each with its own cursor. They never import one another: they meet in event and alert.
