@@ -51,13 +51,15 @@ type Options struct {
 	Partition   string   // default aws
 	// Domains are hosts below which names are buckets: NAME.DOMAIN. Buckets in paths are served in any case.
 	Domains []string
-	Skew    time.Duration                                 // default 15 min
-	Client  func(*http.Request) (netip.Addr, bool)        // default the connection's
-	Log     *slog.Logger                                  // default discards
-	Now     func() time.Time                              // default [time.Now]
-	NewID   func() string                                 // ids of requests, default 16 random letters and digits
-	Proven  func(c *awsapi.Call)                          // told of each call whose signature is right; optional
-	Done    func(c *awsapi.Call, code string, status int) // told of each call after its answer; optional
+	Skew    time.Duration // default 15 min
+	// LogEvery is how often logs of access are written, default 5 min. [Front.Run] writes them.
+	LogEvery time.Duration
+	Client   func(*http.Request) (netip.Addr, bool)        // default the connection's
+	Log      *slog.Logger                                  // default discards
+	Now      func() time.Time                              // default [time.Now]
+	NewID    func() string                                 // ids of requests, default 16 random letters and digits
+	Proven   func(c *awsapi.Call)                          // told of each call whose signature is right; optional
+	Done     func(c *awsapi.Call, code string, status int) // told of each call after its answer; optional
 }
 
 // Front is the handler. It may be used by any number of goroutines.
@@ -68,6 +70,7 @@ type Front struct {
 	forwarder *gateway.Forwarder
 	transport http.RoundTripper
 	gate      gateway.Gate
+	logs      accessLogs
 }
 
 // New makes the front.
@@ -94,6 +97,7 @@ func New(o Options) (*Front, error) {
 		o.NewID = func() string { return rand.Text()[:16] }
 	}
 	f := &Front{o: o, table: gateway.NewS3Table(o.Domains...), transport: o.Buckets.Transport(), gate: gateway.Gate{Recorder: o.Recorder}}
+	f.logs = accessLogs{waiting: map[logTarget]*strings.Builder{}, full: make(chan struct{}, 1)}
 	f.forwarder = gateway.NewForwarder(f.transport)
 	f.verifier = &gateway.Verifier{
 		Credentials: o.Credentials, Attempts: o.Attempts, Skew: o.Skew, Default: o.Region,
@@ -135,6 +139,8 @@ type exchange struct {
 	undo   []blob.Undo
 	code   string // of the answer, "" for a success
 	status int
+	sent   int64       // bytes of the answer
+	size   int64       // of the object, as far as the answer tells
 	extra  http.Header // of the answer of an error
 	extras [][2]string // elements of an error
 }
@@ -152,10 +158,14 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amz-Id-2", x.hostID)
 	x.q = f.table.Parse(r)
 	x.call.Operation = x.q.Name()
+	began := time.Now()
+	defer func() { // also of an answer that breaks off
+		x.logAccess(time.Since(began))
+		if f.o.Done != nil {
+			f.o.Done(x.call, x.code, x.status)
+		}
+	}()
 	x.serve()
-	if f.o.Done != nil {
-		f.o.Done(x.call, x.code, x.status)
-	}
 }
 
 // answered is an answer that the front gives itself.
@@ -364,6 +374,10 @@ func (x *exchange) fill(a *gateway.Answer) recorder.Call {
 func (x *exchange) record(a *gateway.Answer) error {
 	if x.proof != nil && x.proof.Body.Length >= 0 && a.In > x.proof.Body.Length {
 		a.In = x.proof.Body.Length
+	}
+	x.sent, x.status = a.Out, a.Status
+	if n, err := strconv.ParseInt(a.Header.Get("Content-Length"), 10, 64); err == nil && a.Err == nil && a.Status < 300 && x.q.Level() == gateway.OfObject && x.q.Operation != nil && x.q.Operation.ReadOnly {
+		x.size = n
 	}
 	return x.f.gate.Record(x.r.Context(), x.fill(a))
 }

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -45,6 +46,7 @@ type rig struct {
 	log    *awsapitest.Buffer
 	now    atomic.Int64 // offset of the clock
 	root   awsapitest.Key
+	front  *s3.Front
 }
 
 func newRig(t testing.TB, change ...func(*s3.Options)) *rig {
@@ -76,7 +78,7 @@ func newRig(t testing.TB, change ...func(*s3.Options)) *rig {
 	}
 	f, err := s3.New(o)
 	fail(err)
-	g.Server = httptest.NewServer(f)
+	g.front, g.Server = f, httptest.NewServer(f)
 	t.Cleanup(func() {
 		g.Close()
 		for _, err := range []error{g.local.Close(), g.ring.Close(), g.access.Close()} {
@@ -973,6 +975,57 @@ func (g *rig) newKey(policy string) string {
 		g.t.Fatal(err)
 	}
 	return k.ARN
+}
+
+// TestAccessLogs: access to a bucket is logged into another one, where its policy lets the service that writes logs.
+func TestAccessLogs(t *testing.T) {
+	t.Parallel()
+	g := newRig(t)
+	ctx, root := t.Context(), g.client(g.root)
+	b, to := g.bucket(root, "logged"), g.bucket(root, "its-logs")
+	set := func(target string) error {
+		_, err := root.PutBucketLogging(ctx, &awss3.PutBucketLoggingInput{Bucket: &b, BucketLoggingStatus: &types.BucketLoggingStatus{LoggingEnabled: &types.LoggingEnabled{
+			TargetBucket: &target, TargetPrefix: aws.String("logs/"), TargetObjectKeyFormat: &types.TargetObjectKeyFormat{PartitionedPrefix: &types.PartitionedPrefix{PartitionDateSource: types.PartitionDateSourceEventTime}}}}})
+		return err
+	}
+	want(t, "a target that is not there", set("nowhere"), "InvalidTargetBucketForLogging")
+	want(t, "a target", set(to), "")
+	if l, err := root.GetBucketLogging(ctx, &awss3.GetBucketLoggingInput{Bucket: &b}); err != nil || *l.LoggingEnabled.TargetBucket != to || l.LoggingEnabled.TargetObjectKeyFormat.PartitionedPrefix.PartitionDateSource != types.PartitionDateSourceEventTime {
+		t.Errorf("logging: %+v %v", l, err)
+	}
+	access := func() string {
+		t.Helper()
+		_, err := root.GetObject(ctx, &awss3.GetObjectInput{Bucket: &b, Key: aws.String("no thing")})
+		want(t, "nothing", err, "NoSuchKey")
+		g.front.WriteLogs(ctx)
+		list, err := root.ListObjectsV2(ctx, &awss3.ListObjectsV2Input{Bucket: &to})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(list.Contents) == 0 {
+			return ""
+		}
+		key := *list.Contents[len(list.Contents)-1].Key
+		if prefix := "logs/111122223333/eu-west-1/logged/" + time.Now().UTC().Format("2006/"); !strings.HasPrefix(key, prefix) {
+			t.Errorf("key %s", key)
+		}
+		o, err := root.GetObject(ctx, &awss3.GetObjectInput{Bucket: &to, Key: &key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read(t, o.Body)
+	}
+	if text := access(); text != "" {
+		t.Errorf("without a permission: %s", text)
+	}
+	if _, err := root.PutBucketPolicy(ctx, &awss3.PutBucketPolicyInput{Bucket: &to, Policy: aws.String(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"logging.s3.amazonaws.com"},"Action":"s3:PutObject","Resource":"arn:aws:s3:::its-logs/logs/*","Condition":{"ArnLike":{"aws:SourceArn":"arn:aws:s3:::logged"},"StringEquals":{"aws:SourceAccount":"111122223333"}}}]}`)}); err != nil {
+		t.Fatal(err)
+	}
+	text := access()
+	form := regexp.MustCompile(`^111122223333 logged \[[^]]+\] 127\.0\.0\.1 111122223333 [0-9A-Z]{16} REST\.GET\.OBJECT no%20thing "GET /logged/no%20thing\?x-id=GetObject HTTP/1\.1" 404 NoSuchKey [0-9]+ - [0-9]+ - - "aws-sdk-go[^"]*" - [^ ]{64} SigV4 - AuthHeader 127\.0\.0\.1:[0-9]+ - - -\n$`)
+	if !form.MatchString(text) {
+		t.Errorf("logged %q", text)
+	}
 }
 
 // TestClaims: which requests are S3's.

@@ -4,7 +4,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"spoor/internal/blob"
 	"spoor/internal/gateway"
@@ -163,7 +162,7 @@ func (x *exchange) getLogging() (*answered, error) {
 	case g.Format == "SimplePrefix":
 		format = "<TargetObjectKeyFormat><SimplePrefix/></TargetObjectKeyFormat>"
 	case g.Format != "":
-		format = "<TargetObjectKeyFormat><PartitionedPrefix>" + element("PartitionDateSource", strings.TrimPrefix(g.Format, "PartitionedPrefix:")) + "</PartitionedPrefix></TargetObjectKeyFormat>"
+		format = "<TargetObjectKeyFormat><PartitionedPrefix>" + element("PartitionDateSource", g.Format) + "</PartitionedPrefix></TargetObjectKeyFormat>"
 	}
 	return document("BucketLoggingStatus", "<LoggingEnabled>"+element("TargetBucket", g.Bucket)+element("TargetPrefix", g.Prefix)+format+"</LoggingEnabled>"), nil
 }
@@ -173,5 +172,23 @@ func (x *exchange) putLogging() (*answered, error) {
 	if err := x.read(maxDocument, &doc); err != nil {
 		return nil, err
 	}
-	return nil, gateway.Refuse(http.StatusNotImplemented, "NotImplemented", "Logs of access are not written here.")
+	on := doc.Enabled
+	if on == nil {
+		return &answered{status: http.StatusOK}, x.changed(x.f.o.Buckets.SetLogging(x.r.Context(), x.q.Bucket, nil))
+	}
+	if on.TargetGrants != nil {
+		return nil, gateway.Refuse(http.StatusBadRequest, "InvalidArgument", "Target grants are not supported: the target bucket does not allow ACLs")
+	}
+	g := &blob.Logging{Bucket: on.TargetBucket, Prefix: on.TargetPrefix}
+	if f := on.Format; f != nil {
+		switch {
+		case f.Simple != nil && f.Partitioned == nil:
+			g.Format = "SimplePrefix"
+		case f.Partitioned != nil && f.Simple == nil && (f.Partitioned.Source == "EventTime" || f.Partitioned.Source == "DeliveryTime"):
+			g.Format = f.Partitioned.Source
+		default:
+			return nil, malformed
+		}
+	}
+	return &answered{status: http.StatusOK}, x.changed(x.f.o.Buckets.SetLogging(x.r.Context(), x.q.Bucket, g))
 }
