@@ -111,7 +111,7 @@ func decode(b []byte) ([]pair, error) {
 		_, err := x509.ParsePKCS1PublicKey(p.Public)
 		switch {
 		case !regionForm.MatchString(p.Region):
-			err = fmt.Errorf("Region %.40q", p.Region)
+			err = fmt.Errorf("the Region %.40q", p.Region)
 		case err != nil:
 		case digest.Fingerprint(p.Public) != p.Fingerprint || seen[p.Fingerprint]:
 			err = errors.New("its fingerprint is not its own")

@@ -387,7 +387,7 @@ func (c closing) Close() error {
 // A long chain takes no more memory than a short one, and no more objects are open than was asked for.
 func TestBounded(t *testing.T) {
 	t.Parallel()
-	hours := 2000
+	hours := 800
 	if testing.Short() {
 		hours = 300
 	}
