@@ -34,7 +34,7 @@ import (
 
 var store *livetest.Gateway
 
-func TestMain(m *testing.M) { os.Exit(livetest.Main(m, &store)) }
+func TestMain(m *testing.M) { os.Exit(livetest.MainQuiet(m, &store)) }
 
 // rig is a proxy over a service, with a journal in memory.
 type rig struct {
