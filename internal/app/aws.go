@@ -121,7 +121,7 @@ func (a *App) openLake(ctx context.Context) error {
 
 // endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
 func (a *App) endpoint(set *settings) (http.Handler, error) {
-	access := caller.Access{IAM: a.iam}
+	access := caller.Access{IAM: a.iam, Organization: set.org.ID, Now: a.opts.Now}
 	client := func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) }
 	proven := func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) }
 	done := func(c *awsapi.Call, code string, _ int) {

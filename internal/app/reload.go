@@ -58,6 +58,7 @@ func (a *App) Reload(ctx context.Context) (console.Reloaded, error) {
 		a.query.Configure(next.query.Timeout, next.query.MaxRows)
 	}
 	next.aws.regions, next.aws.skew, next.aws.maxBody, next.aws.inFlight = set.aws.regions, set.aws.skew, set.aws.maxBody, set.aws.inFlight
+	next.buckets.domains, next.trails.sources = set.buckets.domains, set.trails.sources
 	if a.aws != nil {
 		e, err := a.endpoint(&next)
 		if err != nil {

@@ -42,6 +42,7 @@ func (a *App) trailFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_trail_failures_total", Kind: c, Help: "Times that its bucket did not take a file.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Failures) }},
 		{metrics.Family{Name: "spoor_trail_pending_files", Kind: g, Help: "Complete log files that wait for its bucket.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.PendingFiles) }},
 		{metrics.Family{Name: "spoor_trail_pending_bytes", Kind: g, Help: "Bytes of those.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.PendingBytes) }},
+		{metrics.Family{Name: "spoor_trail_given_up_total", Kind: c, Help: "Log files that were given up: 0 unless somebody bounds the time.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.GivenUp) }},
 		{metrics.Family{Name: "spoor_trail_notices_total", Kind: c, Help: "Notices that its topic took.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Notices) }},
 		{metrics.Family{Name: "spoor_trail_pending_notices", Kind: g, Help: "Notices that wait for its topic.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.PendingNotices) }},
 		{metrics.Family{Name: "spoor_trail_digests_total", Kind: c, Help: "Digest files that its bucket took.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Digests) }},

@@ -319,7 +319,7 @@ const invalidToken = "The security token included in the request is invalid."
 func (x *exchange) authenticate() *Error {
 	sig, s := x.sig, x.service
 	if err := sig.Check(x.r, x.call.Time, sigv4.Place{Service: s.model.SigningName, Region: func(region string) bool {
-		return region == x.e.o.Region || s.o.Global && region == otherRegion || slices.Contains(x.e.o.Regions, region) || slices.Contains(x.e.o.Regions, "*")
+		return region == x.e.o.Region || s.o.Global && region == otherRegion || s.o.EveryRegion && regionForm.MatchString(region) || slices.Contains(x.e.o.Regions, region) || slices.Contains(x.e.o.Regions, "*")
 	}, Skew: x.e.o.Skew}); err != nil {
 		return refusal(err)
 	}
@@ -606,8 +606,9 @@ func (x *exchange) authorize() *Error {
 }
 
 var (
-	plainName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,127}$`)
-	plainKey  = regexp.MustCompile(`^[A-Za-z0-9]{16,128}$`)
+	regionForm = regexp.MustCompile(`^[a-z]{2,3}(-[a-z]{2,20}){1,3}-[0-9]{1,2}$`)
+	plainName  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9]{0,127}$`)
+	plainKey   = regexp.MustCompile(`^[A-Za-z0-9]{16,128}$`)
 )
 
 // record makes the call durable. refused is what the caller will be told, nil for a result.

@@ -114,6 +114,7 @@ type ServiceOptions struct {
 	EventSource  string   // eventSource of records; default SIGNINGNAME.amazonaws.com
 	ActionPrefix string   // of actions; default the signing name
 	Global       bool     // signatures for us-east-1 count too
+	EveryRegion  bool     // and for this service those for every Region: it has something of Regions that nobody configured
 	Secrets      []string // further members that are not to be recorded: STRUCTURE.MEMBER
 	Omitted      []string // members that are left out of records altogether: STRUCTURE.MEMBER
 	// Invalid says, for a service that has errors of its own for that, what violations of the model's constraints are

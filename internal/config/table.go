@@ -176,7 +176,7 @@ func (c *Config) table() []*Setting {
 		{Key: "trails.digest_interval", Default: "1h", value: span{&tr.Digest, time.Second, day, ""}, Doc: "what a digest file spans; CloudTrail's is an hour, and so it is to be but for trials"},
 		{Key: "trails.max_file", Default: "45MiB", value: size{&tr.MaxFile, mib, 50 * mib, ""}, Doc: "size before compression at which a log file is complete"},
 		{Key: "trails.max_spool", Default: "16GiB", value: size{&tr.MaxSpool, 64 * mib, 64 * tib, ""}, Doc: "room for log files that their buckets do not take; when it is used up, nothing more is read from the journal until they do"},
-		{Key: "trails.sources", value: list{&tr.Sources, "sources, or *", checkTrailSource}, Doc: "whose events trails deliver: spoor for those that the service records, names of sources, * for all; by default spoor and all push sources, so that nothing is delivered again that was read from log files"},
+		{Key: "trails.sources", Live: true, value: list{&tr.Sources, "sources, or *", checkTrailSource}, Doc: "whose events trails deliver: spoor for those that the service records, names of sources, * for all; by default spoor and all push sources, so that nothing is delivered again that was read from log files"},
 
 		{Key: "organization.id", value: text{&org.ID, "text", checkOrganization}, Doc: "id of the organisation that AWS's clients are told of, such as o-spoor00001; without it there is none"},
 		{Key: "organization.root", value: text{&org.Root, "text", checkRoot}, Doc: "id of its root, such as r-spoo"},

@@ -27,7 +27,7 @@ type Options struct {
 
 // New makes the service. Operations whose part is nil fail.
 func New(o Options) *awsapi.Service {
-	s := awsapi.NewService(&cloudtrail.Service, awsapi.ServiceOptions{Invalid: invalid})
+	s := awsapi.NewService(&cloudtrail.Service, awsapi.ServiceOptions{Invalid: invalid, EveryRegion: true}) // events and digests come from Regions that nobody configured
 	registerHistory(s, o.History)
 	registerLake(s, o.Lake, o.Trails)
 	registerQueries(s, o)

@@ -170,6 +170,18 @@ func (d *Delivery) followOnce(ctx context.Context) error {
 				return err
 			}
 		case b := <-in:
+			// It may lie behind a change that was told while it came. One that the last look did not see is behind it.
+			select {
+			case <-d.changed:
+				if err := cut(); err != nil {
+					return err
+				}
+				d.look()
+				if err := d.tell(); err != nil {
+					return err
+				}
+			default:
+			}
 			if d.plan == nil || b.Seq > d.plan.until {
 				if err := cut(); err != nil {
 					return err
