@@ -86,13 +86,28 @@ func openGateway(ctx context.Context, dir string, s *store) (_ *gateway, err err
 	go func() { g.done <- g.server.ServeMultiPort([]string{g.socket}) }()
 	select {
 	case <-ready:
-		return g, nil
-	case err = <-g.done:
+	case err := <-g.done: // it could not listen
 		g.done <- err
-	case <-ctx.Done():
-		err = ctx.Err()
+		return nil, errors.Join(fmt.Errorf("start the gateway: %w", err), g.close())
 	}
-	return nil, errors.Join(fmt.Errorf("start the gateway: %w", err), g.close())
+	// It listens, but only what serves can be told to end: it does when it has answered.
+	if err := g.ask(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("start the gateway: %w", err), g.close())
+	}
+	return g, nil
+}
+
+// ask waits for any answer.
+func (g *gateway) ask(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(context.WithoutCancel(ctx), http.MethodHead, "http://gateway/", http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := g.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 func (g *gateway) close() error {
