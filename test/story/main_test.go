@@ -40,6 +40,9 @@ const (
 var program, workspace, shared, checkout string
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(storeVariable); dir != "" {
+		os.Exit(storeMain(dir))
+	}
 	code, err := 1, prepare()
 	if err == nil {
 		code = m.Run()
