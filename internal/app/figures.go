@@ -16,7 +16,7 @@ func Metrics() []metrics.Family { return metrics.Families((&App{}).figures()...)
 
 // figures are the parts of the registry.
 func (a *App) figures() []metrics.Part {
-	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures(), a.storeFigures(), a.queryFigures(), a.lakeFigures(), a.trailFigures()}
+	return []metrics.Part{a.appFigures(), a.journalFigures(), a.sourceFigures(), a.tailFigures(), a.recorderFigures(), a.storeFigures(), a.queryFigures(), a.lakeFigures(), a.trailFigures(), a.topicFigures()}
 }
 
 func (a *App) appFigures() metrics.Part {

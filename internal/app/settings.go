@@ -93,9 +93,10 @@ type keySettings struct {
 }
 
 type topicSettings struct {
-	dir, url string
-	external bool
-	smtp     topic.SMTP
+	dir, url    string
+	external    bool
+	allow, deny []netip.Prefix
+	smtp        topic.SMTP
 }
 
 type trailSettings struct {
@@ -176,6 +177,7 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	}
 	s.keys = keySettings{dir: c.Keys.Dir, master: strings.ToLower(c.Keys.Master.Reveal()), external: c.Keys.External}
 	s.topics = topicSettings{dir: c.Topics.Dir, url: c.Topics.URL, external: c.Topics.External, smtp: topic.SMTP{Addr: m.Address, From: m.From, Username: m.Username, Password: m.Password.Reveal(), TLS: smtpTLS[m.TLS]}}
+	s.topics.allow, s.topics.deny = c.Topics.Addresses()
 	s.trails = trailSettings{dir: c.Trails.Dir, interval: c.Trails.Interval, digest: c.Trails.Digest, maxFile: c.Trails.MaxFile, spool: c.Trails.MaxSpool, sources: trailSources(c)}
 	s.live = store.LiveOptions{FlushRows: int64(c.Store.FlushRows), FlushInterval: c.Store.FlushInterval, MaxHotRows: int64(c.Store.MaxHotRows)}
 	s.maintain = store.MaintainOptions{CompactInterval: c.Store.CompactInterval, CompactAfter: c.Store.CompactAfter, CompactTarget: c.Store.CompactTarget,

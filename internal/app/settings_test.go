@@ -78,8 +78,8 @@ func imprint(t *testing.T, s *settings) string {
 		fmt.Fprintf(&b, "source %s\n", fingerprint(one))
 	}
 	c.sources = nil
-	fmt.Fprintf(&b, "proxies %v\n", c.http.proxies) // in a struct they are printed by what they are made of
-	c.http.proxies = nil
+	fmt.Fprintf(&b, "networks %v %v %v\n", c.http.proxies, c.topics.allow, c.topics.deny) // in a struct they are printed by what they are made of
+	c.http.proxies, c.topics.allow, c.topics.deny = nil, nil, nil
 	fmt.Fprintf(&b, "%+v", c)
 	if regexp.MustCompile(`0x[0-9a-f]{8}`).MatchString(b.String()) {
 		t.Fatalf("a pointer is compared and not what it points to: %s", b.String())
@@ -155,6 +155,7 @@ func TestEverySettingIsRead(t *testing.T) {
 		"keys.dir": {value: "elsewhere"}, "keys.master_key": {value: strings.Repeat("ab", 32)}, "keys.master_key_file": {value: master}, "keys.external": {value: "true"},
 		"topics.dir": {value: "elsewhere"}, "topics.url": {value: "https://spoor.example.com"}, "topics.external": {value: "true"},
 		"topics.smtp.address": {value: "mail.example.com:25", with: mail}, "topics.smtp.from": {value: "trails@example.com", with: mail},
+		"topics.allow_addresses": {value: "10.0.0.0/8"}, "topics.deny_addresses": {value: "10.0.0.0/8"},
 		"topics.smtp.username": {value: "u", with: mail}, "topics.smtp.password": {value: "p", with: append([]string{"topics.smtp.username=u"}, mail...)},
 		"topics.smtp.password_file": {value: secret, with: append([]string{"topics.smtp.username=u"}, mail...)}, "topics.smtp.tls": {value: "tls", with: mail},
 		"trails.dir": {value: "elsewhere"}, "trails.interval": {value: "7s"}, "trails.digest_interval": {value: "7m"}, "trails.max_file": {value: "7MiB"}, "trails.max_spool": {value: "777MiB"}, "trails.sources": {value: "*"},

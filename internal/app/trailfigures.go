@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"spoor/internal/metrics"
+	"spoor/internal/topic"
 	"spoor/internal/trail/delivery"
 )
 
@@ -67,6 +68,38 @@ func (a *App) trailFigures() metrics.Part {
 			for _, f := range trails {
 				put(f.family.Name, f.value(&s.Trails[i]), s.Trails[i].ARN)
 			}
+		}
+		return nil
+	}
+	return p
+}
+
+// topicFigures are those of the topics.
+func (a *App) topicFigures() metrics.Part {
+	type figure struct {
+		family metrics.Family
+		value  func(f *topic.Figures, outbox int64) float64
+	}
+	c, g := metrics.Counter, metrics.Gauge
+	table := []figure{
+		{metrics.Family{Name: "spoor_topics_delivered_total", Kind: c, Help: "Messages that endpoints of subscriptions took."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Delivered) }},
+		{metrics.Family{Name: "spoor_topics_filtered_total", Kind: c, Help: "Messages that subscriptions did not want, by their filter policies."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Filtered) }},
+		{metrics.Family{Name: "spoor_topics_given_up_total", Kind: c, Help: "Messages that were given up, and are dead letters."}, func(f *topic.Figures, _ int64) float64 { return float64(f.GivenUp) }},
+		{metrics.Family{Name: "spoor_topics_damaged_total", Kind: c, Help: "Messages that could not be read any more."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Damaged) }},
+		{metrics.Family{Name: "spoor_topics_open", Kind: g, Help: "Messages that are being delivered, or wait to be tried again."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Open) }},
+		{metrics.Family{Name: "spoor_topics_outbox_bytes", Kind: g, Help: "Bytes of messages that are kept until they are delivered."}, func(_ *topic.Figures, outbox int64) float64 { return float64(outbox) }},
+	}
+	p := metrics.Part{Name: "topics"}
+	for _, f := range table {
+		p.Families = append(p.Families, f.family)
+	}
+	p.Read = func(_ context.Context, put metrics.Put) error {
+		if a.trails.topics == nil {
+			return nil
+		}
+		sum, outbox := a.trails.topics.Totals()
+		for _, f := range table {
+			put(f.family.Name, f.value(&sum, outbox))
 		}
 		return nil
 	}

@@ -123,7 +123,7 @@ func (a *App) openTopics(ctx context.Context) error {
 		return nil
 	}
 	set := a.set.Load()
-	o := topic.Options{Account: set.iam.Account, Region: set.region, PublicURL: set.topics.url, Sealer: a.trails.keys, SMTP: set.topics.smtp, Now: a.opts.Now, Log: a.log.With("part", "topics")}
+	o := topic.Options{Account: set.iam.Account, Region: set.region, PublicURL: set.topics.url, Sealer: a.trails.keys, SMTP: set.topics.smtp, Allow: set.topics.allow, Deny: set.topics.deny, Now: a.opts.Now, Log: a.log.With("part", "topics")}
 	if o.PublicURL == "" {
 		o.PublicURL = a.AWSURL()
 	}

@@ -67,10 +67,13 @@ func (h HTTP) MinVersion() uint16 {
 }
 
 // Proxies are the TrustedProxies; addresses are networks of one.
-func (h HTTP) Proxies() []netip.Prefix {
+func (h HTTP) Proxies() []netip.Prefix { return networks(h.TrustedProxies) }
+
+// networks reads networks that were checked.
+func networks(list []string) []netip.Prefix {
 	var out []netip.Prefix
-	for _, s := range h.TrustedProxies {
-		if p, err := parseNetwork(s); err == nil { // all were checked
+	for _, s := range list {
+		if p, err := parseNetwork(s); err == nil {
 			out = append(out, p)
 		}
 	}
@@ -222,8 +225,13 @@ type Topics struct {
 	Dir      string
 	URL      string
 	External bool
+	Allow    []string // networks; checked
+	Deny     []string
 	SMTP     SMTP
 }
+
+// Addresses are Allow and Deny as package netip has them.
+func (t Topics) Addresses() (allow, deny []netip.Prefix) { return networks(t.Allow), networks(t.Deny) }
 
 // SMTP is how mail is sent.
 type SMTP struct {

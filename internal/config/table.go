@@ -164,6 +164,8 @@ func (c *Config) table() []*Setting {
 		{Key: "topics.dir", value: path{&tp.Dir}, Doc: "folder of topics, subscriptions and messages that are on their way; by default topics in the data folder"},
 		{Key: "topics.url", value: text{&tp.URL, "URL", checkHTTP}, Doc: "address of the endpoint as subscribers reach it, in links of messages; by default that of aws.listen"},
 		{Key: "topics.external", Default: "false", value: boolean{&tp.External}, Doc: "publish to topics of other accounts by their ARNs, at AWS with the default credential chain"},
+		{Key: "topics.deny_addresses", value: list{&tp.Deny, "addresses and networks", checkNetwork}, Doc: "where messages do not go by http, https and nats, beside link-local addresses, where clouds have their credentials"},
+		{Key: "topics.allow_addresses", value: list{&tp.Allow, "addresses and networks", checkNetwork}, Doc: "where they go all the same"},
 		{Key: "topics.smtp.address", value: text{&mail.Address, "HOST:PORT", checkListen}, Doc: "mail server for subscriptions by e-mail; without it there are none"},
 		{Key: "topics.smtp.from", value: text{&mail.From, "text", checkEmail}, Doc: "sender of mails"},
 		{Key: "topics.smtp.username", value: text{&mail.Username, "text", nil}, Doc: "name for the mail server"},
