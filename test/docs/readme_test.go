@@ -256,7 +256,7 @@ const (
 // forAWS are commands of AWS's clients that call the server, and those that write their files.
 var (
 	usesAWS = regexp.MustCompile(`(^| )aws (--profile|configure) `)
-	forAWS  = regexp.MustCompile(usesAWS.String() + `|--write-profile`)
+	forAWS  = regexp.MustCompile(usesAWS.String() + `|--write-profile|spoor (trail|validate) .*--profile`)
 )
 
 var (
