@@ -39,6 +39,25 @@ func (a *App) appFigures() metrics.Part {
 	}
 }
 
+// figures are families that are read from values of one type.
+type figures[S any] []struct {
+	family metrics.Family
+	value  func(*S) float64
+}
+
+func (t figures[S]) families() (out []metrics.Family) {
+	for _, f := range t {
+		out = append(out, f.family)
+	}
+	return out
+}
+
+func (t figures[S]) put(put metrics.Put, of *S, labels ...string) {
+	for _, f := range t {
+		put(f.family.Name, f.value(of), labels...)
+	}
+}
+
 func truth(b bool) float64 {
 	if b {
 		return 1
@@ -47,12 +66,8 @@ func truth(b bool) float64 {
 }
 
 func (a *App) journalFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(s *journal.Stats) float64
-	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
+	table := figures[journal.Stats]{
 		{metrics.Family{Name: "spoor_journal_first_sequence", Kind: g, Help: "Sequence of the oldest entry."}, func(s *journal.Stats) float64 { return float64(s.First) }},
 		{metrics.Family{Name: "spoor_journal_last_sequence", Kind: g, Help: "Sequence of the newest entry."}, func(s *journal.Stats) float64 { return float64(s.Last) }},
 		{metrics.Family{Name: "spoor_journal_bytes", Kind: g, Help: "Size of the stream in bytes."}, func(s *journal.Stats) float64 { return float64(s.Bytes) }},
@@ -73,12 +88,8 @@ func (a *App) journalFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_journal_removed_sequences_total", Kind: c, Help: "Sequences that retention removed."}, func(s *journal.Stats) float64 { return float64(s.Removed) }},
 		{metrics.Family{Name: "spoor_journal_dropped_sequences_total", Kind: c, Help: "Of those, the ones that a follower had not read (journal.drop_unread)."}, func(s *journal.Stats) float64 { return float64(s.Dropped) }},
 	}
-	type each struct {
-		family metrics.Family
-		value  func(f *journal.FollowerStats) float64
-	}
 	by := []string{"follower"}
-	followers := []each{
+	followers := figures[journal.FollowerStats]{
 		{metrics.Family{Name: "spoor_journal_follower_active", Kind: g, Help: "1 when somebody follows under the name.", Labels: by}, func(f *journal.FollowerStats) float64 { return truth(f.Active) }},
 		{metrics.Family{Name: "spoor_journal_follower_cursor", Kind: g, Help: "Sequence up to which the follower has acknowledged.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Cursor) }},
 		{metrics.Family{Name: "spoor_journal_follower_lag", Kind: g, Help: "Sequences that it has not acknowledged.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Lag) }},
@@ -88,24 +99,16 @@ func (a *App) journalFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_journal_follower_abandoned_total", Kind: c, Help: "Entries that were begun and not finished; none of them was accepted.", Labels: by}, func(f *journal.FollowerStats) float64 { return float64(f.Abandoned) }},
 	}
 	p := metrics.Part{Name: "journal"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
-	for _, f := range followers {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
+	p.Families = append(p.Families, followers.families()...)
 	p.Read = func(ctx context.Context, put metrics.Put) error {
 		s, err := a.journal.Stats(ctx)
 		if err != nil {
 			return err
 		}
-		for _, f := range table {
-			put(f.family.Name, f.value(&s))
-		}
+		table.put(put, &s)
 		for i := range s.Followers {
-			for _, f := range followers {
-				put(f.family.Name, f.value(&s.Followers[i]), s.Followers[i].Name)
-			}
+			followers.put(put, &s.Followers[i], s.Followers[i].Name)
 		}
 		return nil
 	}
@@ -113,13 +116,9 @@ func (a *App) journalFigures() metrics.Part {
 }
 
 func (a *App) sourceFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(s *console.SourceStatus) float64
-	}
 	c, g := metrics.Counter, metrics.Gauge
 	by := []string{"source", "type"}
-	table := []figure{
+	table := figures[console.SourceStatus]{
 		{metrics.Family{Name: "spoor_source_up", Kind: g, Help: "1 when the source runs; 0 when it is paused, disabled or has failed.", Labels: by}, func(s *console.SourceStatus) float64 { return truth(s.State == string(sourceRunning)) }},
 		{metrics.Family{Name: "spoor_source_failed", Kind: g, Help: "1 when the source has failed, and is tried again after a while.", Labels: by}, func(s *console.SourceStatus) float64 { return truth(s.State == string(sourceFailed)) }},
 		{metrics.Family{Name: "spoor_source_objects_total", Kind: c, Help: "Objects, messages or requests that are settled.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.Objects) }},
@@ -137,9 +136,7 @@ func (a *App) sourceFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_source_dead_letters", Kind: g, Help: "Dead letters that are kept.", Labels: by}, func(s *console.SourceStatus) float64 { return float64(s.DeadLetters) }},
 	}
 	p := metrics.Part{Name: "sources"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
 	p.Read = func(_ context.Context, put metrics.Put) error {
 		for _, s := range a.sources.List() {
 			for _, f := range table {
@@ -155,12 +152,8 @@ func (a *App) sourceFigures() metrics.Part {
 }
 
 func (a *App) tailFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(s *livetail.Stats) float64
-	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
+	table := figures[livetail.Stats]{
 		{metrics.Family{Name: "spoor_tail_subscribers", Kind: g, Help: "Live tails of now."}, func(s *livetail.Stats) float64 { return float64(s.Subscribers) }},
 		{metrics.Family{Name: "spoor_tail_resuming", Kind: g, Help: "Of them, those that have not caught up yet."}, func(s *livetail.Stats) float64 { return float64(s.Resuming) }},
 		{metrics.Family{Name: "spoor_tail_records_total", Kind: c, Help: "Records that were read for live tails."}, func(s *livetail.Stats) float64 { return float64(s.Records) }},
@@ -171,14 +164,10 @@ func (a *App) tailFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_tail_resumed_total", Kind: c, Help: "Live tails that went on behind a position."}, func(s *livetail.Stats) float64 { return float64(s.Resumed) }},
 	}
 	p := metrics.Part{Name: "tail"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
 	p.Read = func(_ context.Context, put metrics.Put) error {
 		s := a.tail.Stats()
-		for _, f := range table {
-			put(f.family.Name, f.value(&s))
-		}
+		table.put(put, &s)
 		return nil
 	}
 	return p
@@ -206,43 +195,43 @@ func (a *App) recorderFigures() metrics.Part {
 }
 
 func (a *App) storeFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(l *store.LiveStats, m *store.MaintainStats) float64
+	type stats struct {
+		*store.LiveStats
+		m *store.MaintainStats
 	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
-		{metrics.Family{Name: "spoor_store_hot_rows", Kind: g, Help: "Events that are in answers, and not in data files yet."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotRows) }},
-		{metrics.Family{Name: "spoor_store_hot_files", Kind: g, Help: "Files that they are in."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotFiles) }},
-		{metrics.Family{Name: "spoor_store_hot_bytes", Kind: g, Help: "Bytes of those files."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.HotBytes) }},
-		{metrics.Family{Name: "spoor_store_hot_full", Kind: g, Help: "1 while nothing is taken from the journal, as there are too many of them (store.max_hot_rows)."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return truth(l.Full) }},
-		{metrics.Family{Name: "spoor_store_waiting_rows", Kind: g, Help: "Events that were taken from the journal and are not in answers yet."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Waiting) }},
-		{metrics.Family{Name: "spoor_store_unsearchable_seconds", Kind: g, Help: "How long ago the oldest event was accepted that was taken from the journal and is not in answers yet, in seconds."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.Oldest.Seconds() }},
-		{metrics.Family{Name: "spoor_store_taken_sequence", Kind: g, Help: "Sequence of the journal up to which events were taken."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Taken) }},
-		{metrics.Family{Name: "spoor_store_published_sequence", Kind: g, Help: "Sequence up to which they are in answers."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Published) }},
-		{metrics.Family{Name: "spoor_store_committed_sequence", Kind: g, Help: "Sequence up to which they are in data files."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Committed) }},
-		{metrics.Family{Name: "spoor_store_records_total", Kind: c, Help: "Records that were taken from the journal."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Records) }},
-		{metrics.Family{Name: "spoor_store_kept_total", Kind: c, Help: "Of them, those that were kept."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Kept) }},
-		{metrics.Family{Name: "spoor_store_duplicates_total", Kind: c, Help: "Of them, those that the store had."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Duplicates) }},
-		{metrics.Family{Name: "spoor_store_rejected_total", Kind: c, Help: "Of them, those that cannot be read; they are kept in the folder rejects of the store."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Rejected) }},
-		{metrics.Family{Name: "spoor_store_lost_sequences_total", Kind: c, Help: "Sequences that the journal could not give."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Lost) }},
-		{metrics.Family{Name: "spoor_store_publications_total", Kind: c, Help: "Times that events became part of answers."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Publications) }},
-		{metrics.Family{Name: "spoor_store_hot_merges_total", Kind: c, Help: "Times that hot files were merged."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Merges) }},
-		{metrics.Family{Name: "spoor_store_hot_rebuilt_total", Kind: c, Help: "Hot files that were damaged and were made again from the journal."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Rebuilt) }},
-		{metrics.Family{Name: "spoor_store_flushes_total", Kind: c, Help: "Times that hot events were written to data files and committed."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Flushes) }},
-		{metrics.Family{Name: "spoor_store_flushed_rows_total", Kind: c, Help: "Events that were."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.FlushedRows) }},
-		{metrics.Family{Name: "spoor_store_flush_seconds_total", Kind: c, Help: "Seconds that it took."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.FlushTimeAll.Seconds() }},
-		{metrics.Family{Name: "spoor_store_last_flush_seconds", Kind: g, Help: "Seconds that the last one took."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return l.FlushTime.Seconds() }},
-		{metrics.Family{Name: "spoor_store_failures_total", Kind: c, Help: "Publications, merges and flushes that failed; they are tried again."}, func(l *store.LiveStats, _ *store.MaintainStats) float64 { return float64(l.Failures) }},
-		{metrics.Family{Name: "spoor_store_bytes", Kind: g, Help: "Bytes that the store takes, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Bytes) }},
-		{metrics.Family{Name: "spoor_store_bytes_over_limit", Kind: g, Help: "Bytes beyond store.retention.max_size that may not go, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Over) }},
-		{metrics.Family{Name: "spoor_store_days_held", Kind: g, Help: "Days that would have gone but for a hold, as of the last retention."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.DaysHeld) }},
-		{metrics.Family{Name: "spoor_store_damaged_files", Kind: g, Help: "Files that could not be read, the last time that the store was looked after."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Damaged) }},
-		{metrics.Family{Name: "spoor_store_compacted_rows_total", Kind: c, Help: "Events that compaction wrote anew."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.RowsCompacted) }},
-		{metrics.Family{Name: "spoor_store_compacted_files_total", Kind: c, Help: "Files that compaction merged."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.FilesMerged) }},
-		{metrics.Family{Name: "spoor_store_removed_rows_total", Kind: c, Help: "Events that retention removed."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.RowsRemoved) }},
-		{metrics.Family{Name: "spoor_store_deleted_files_total", Kind: c, Help: "Files that expiry deleted."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.FilesDeleted) }},
-		{metrics.Family{Name: "spoor_store_deleted_bytes_total", Kind: c, Help: "Bytes of those files."}, func(_ *store.LiveStats, m *store.MaintainStats) float64 { return float64(m.Totals.BytesDeleted) }},
+	table := figures[stats]{
+		{metrics.Family{Name: "spoor_store_hot_rows", Kind: g, Help: "Events that are in answers, and not in data files yet."}, func(l *stats) float64 { return float64(l.HotRows) }},
+		{metrics.Family{Name: "spoor_store_hot_files", Kind: g, Help: "Files that they are in."}, func(l *stats) float64 { return float64(l.HotFiles) }},
+		{metrics.Family{Name: "spoor_store_hot_bytes", Kind: g, Help: "Bytes of those files."}, func(l *stats) float64 { return float64(l.HotBytes) }},
+		{metrics.Family{Name: "spoor_store_hot_full", Kind: g, Help: "1 while nothing is taken from the journal, as there are too many of them (store.max_hot_rows)."}, func(l *stats) float64 { return truth(l.Full) }},
+		{metrics.Family{Name: "spoor_store_waiting_rows", Kind: g, Help: "Events that were taken from the journal and are not in answers yet."}, func(l *stats) float64 { return float64(l.Waiting) }},
+		{metrics.Family{Name: "spoor_store_unsearchable_seconds", Kind: g, Help: "How long ago the oldest event was accepted that was taken from the journal and is not in answers yet, in seconds."}, func(l *stats) float64 { return l.Oldest.Seconds() }},
+		{metrics.Family{Name: "spoor_store_taken_sequence", Kind: g, Help: "Sequence of the journal up to which events were taken."}, func(l *stats) float64 { return float64(l.Taken) }},
+		{metrics.Family{Name: "spoor_store_published_sequence", Kind: g, Help: "Sequence up to which they are in answers."}, func(l *stats) float64 { return float64(l.Published) }},
+		{metrics.Family{Name: "spoor_store_committed_sequence", Kind: g, Help: "Sequence up to which they are in data files."}, func(l *stats) float64 { return float64(l.Committed) }},
+		{metrics.Family{Name: "spoor_store_records_total", Kind: c, Help: "Records that were taken from the journal."}, func(l *stats) float64 { return float64(l.Records) }},
+		{metrics.Family{Name: "spoor_store_kept_total", Kind: c, Help: "Of them, those that were kept."}, func(l *stats) float64 { return float64(l.Kept) }},
+		{metrics.Family{Name: "spoor_store_duplicates_total", Kind: c, Help: "Of them, those that the store had."}, func(l *stats) float64 { return float64(l.Duplicates) }},
+		{metrics.Family{Name: "spoor_store_rejected_total", Kind: c, Help: "Of them, those that cannot be read; they are kept in the folder rejects of the store."}, func(l *stats) float64 { return float64(l.Rejected) }},
+		{metrics.Family{Name: "spoor_store_lost_sequences_total", Kind: c, Help: "Sequences that the journal could not give."}, func(l *stats) float64 { return float64(l.Lost) }},
+		{metrics.Family{Name: "spoor_store_publications_total", Kind: c, Help: "Times that events became part of answers."}, func(l *stats) float64 { return float64(l.Publications) }},
+		{metrics.Family{Name: "spoor_store_hot_merges_total", Kind: c, Help: "Times that hot files were merged."}, func(l *stats) float64 { return float64(l.Merges) }},
+		{metrics.Family{Name: "spoor_store_hot_rebuilt_total", Kind: c, Help: "Hot files that were damaged and were made again from the journal."}, func(l *stats) float64 { return float64(l.Rebuilt) }},
+		{metrics.Family{Name: "spoor_store_flushes_total", Kind: c, Help: "Times that hot events were written to data files and committed."}, func(l *stats) float64 { return float64(l.Flushes) }},
+		{metrics.Family{Name: "spoor_store_flushed_rows_total", Kind: c, Help: "Events that were."}, func(l *stats) float64 { return float64(l.FlushedRows) }},
+		{metrics.Family{Name: "spoor_store_flush_seconds_total", Kind: c, Help: "Seconds that it took."}, func(l *stats) float64 { return l.FlushTimeAll.Seconds() }},
+		{metrics.Family{Name: "spoor_store_last_flush_seconds", Kind: g, Help: "Seconds that the last one took."}, func(l *stats) float64 { return l.FlushTime.Seconds() }},
+		{metrics.Family{Name: "spoor_store_failures_total", Kind: c, Help: "Publications, merges and flushes that failed; they are tried again."}, func(l *stats) float64 { return float64(l.Failures) }},
+		{metrics.Family{Name: "spoor_store_bytes", Kind: g, Help: "Bytes that the store takes, as of the last retention."}, func(l *stats) float64 { return float64(l.m.Bytes) }},
+		{metrics.Family{Name: "spoor_store_bytes_over_limit", Kind: g, Help: "Bytes beyond store.retention.max_size that may not go, as of the last retention."}, func(l *stats) float64 { return float64(l.m.Over) }},
+		{metrics.Family{Name: "spoor_store_days_held", Kind: g, Help: "Days that would have gone but for a hold, as of the last retention."}, func(l *stats) float64 { return float64(l.m.DaysHeld) }},
+		{metrics.Family{Name: "spoor_store_damaged_files", Kind: g, Help: "Files that could not be read, the last time that the store was looked after."}, func(l *stats) float64 { return float64(l.m.Damaged) }},
+		{metrics.Family{Name: "spoor_store_compacted_rows_total", Kind: c, Help: "Events that compaction wrote anew."}, func(l *stats) float64 { return float64(l.m.Totals.RowsCompacted) }},
+		{metrics.Family{Name: "spoor_store_compacted_files_total", Kind: c, Help: "Files that compaction merged."}, func(l *stats) float64 { return float64(l.m.Totals.FilesMerged) }},
+		{metrics.Family{Name: "spoor_store_removed_rows_total", Kind: c, Help: "Events that retention removed."}, func(l *stats) float64 { return float64(l.m.Totals.RowsRemoved) }},
+		{metrics.Family{Name: "spoor_store_deleted_files_total", Kind: c, Help: "Files that expiry deleted."}, func(l *stats) float64 { return float64(l.m.Totals.FilesDeleted) }},
+		{metrics.Family{Name: "spoor_store_deleted_bytes_total", Kind: c, Help: "Bytes of those files."}, func(l *stats) float64 { return float64(l.m.Totals.BytesDeleted) }},
 	}
 	type job struct {
 		family metrics.Family
@@ -259,9 +248,7 @@ func (a *App) storeFigures() metrics.Part {
 		}},
 	}
 	p := metrics.Part{Name: "store"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
 	for _, f := range jobs {
 		p.Families = append(p.Families, f.family)
 	}
@@ -270,9 +257,7 @@ func (a *App) storeFigures() metrics.Part {
 			return nil
 		}
 		l, m := a.live.Stats(), a.maintenance.Stats()
-		for _, f := range table {
-			put(f.family.Name, f.value(&l, &m))
-		}
+		table.put(put, &stats{&l, &m})
 		for name, j := range map[string]*store.JobStats{"compact": &m.Compact, "expire": &m.Expire} {
 			for _, f := range jobs {
 				if v, ok := f.value(j); ok {
@@ -310,24 +295,18 @@ func (a *App) queryFigures() metrics.Part {
 }
 
 func (a *App) lakeFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(s *lakequery.Stats) int64
-	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
-		{metrics.Family{Name: "spoor_lake_queries_queued", Kind: g, Help: "Queries of event data stores that wait for their turn."}, func(s *lakequery.Stats) int64 { return int64(s.Queued) }},
-		{metrics.Family{Name: "spoor_lake_queries_running", Kind: g, Help: "Queries of event data stores that run."}, func(s *lakequery.Stats) int64 { return int64(s.Running) }},
-		{metrics.Family{Name: "spoor_lake_queries_kept", Kind: g, Help: "Queries of event data stores that are kept, ended ones with their results."}, func(s *lakequery.Stats) int64 { return int64(s.Kept) }},
-		{metrics.Family{Name: "spoor_lake_queries_bytes", Kind: g, Help: "Bytes that they take."}, func(s *lakequery.Stats) int64 { return s.Bytes }},
-		{metrics.Family{Name: "spoor_lake_queries_started_total", Kind: c, Help: "Queries of event data stores that were started."}, func(s *lakequery.Stats) int64 { return s.Started }},
-		{metrics.Family{Name: "spoor_lake_queries_ended_total", Kind: c, Help: "Of them, those that ended, however."}, func(s *lakequery.Stats) int64 { return s.Ended }},
-		{metrics.Family{Name: "spoor_lake_queries_failed_total", Kind: c, Help: "Of those, the ones that failed or timed out."}, func(s *lakequery.Stats) int64 { return s.Failed }},
+	table := figures[lakequery.Stats]{
+		{metrics.Family{Name: "spoor_lake_queries_queued", Kind: g, Help: "Queries of event data stores that wait for their turn."}, func(s *lakequery.Stats) float64 { return float64(s.Queued) }},
+		{metrics.Family{Name: "spoor_lake_queries_running", Kind: g, Help: "Queries of event data stores that run."}, func(s *lakequery.Stats) float64 { return float64(s.Running) }},
+		{metrics.Family{Name: "spoor_lake_queries_kept", Kind: g, Help: "Queries of event data stores that are kept, ended ones with their results."}, func(s *lakequery.Stats) float64 { return float64(s.Kept) }},
+		{metrics.Family{Name: "spoor_lake_queries_bytes", Kind: g, Help: "Bytes that they take."}, func(s *lakequery.Stats) float64 { return float64(s.Bytes) }},
+		{metrics.Family{Name: "spoor_lake_queries_started_total", Kind: c, Help: "Queries of event data stores that were started."}, func(s *lakequery.Stats) float64 { return float64(s.Started) }},
+		{metrics.Family{Name: "spoor_lake_queries_ended_total", Kind: c, Help: "Of them, those that ended, however."}, func(s *lakequery.Stats) float64 { return float64(s.Ended) }},
+		{metrics.Family{Name: "spoor_lake_queries_failed_total", Kind: c, Help: "Of those, the ones that failed or timed out."}, func(s *lakequery.Stats) float64 { return float64(s.Failed) }},
 	}
 	p := metrics.Part{Name: "lake"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
 	p.Read = func(_ context.Context, put metrics.Put) error {
 		if a.lakeQueries == nil {
 			return nil

@@ -12,16 +12,8 @@ import (
 
 // trailFigures are those of the deliveries of trails.
 func (a *App) trailFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(s *delivery.Stats) float64
-	}
-	type each struct {
-		family metrics.Family
-		value  func(s *delivery.TrailStats) float64
-	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
+	table := figures[delivery.Stats]{
 		{metrics.Family{Name: "spoor_trails_read_sequence", Kind: g, Help: "Sequence of the journal up to which trails have looked at it."}, func(s *delivery.Stats) float64 { return float64(s.Read) }},
 		{metrics.Family{Name: "spoor_trails_reached_sequence", Kind: g, Help: "Sequence up to which what trails take is in complete log files on disk."}, func(s *delivery.Stats) float64 { return float64(s.Reached) }},
 		{metrics.Family{Name: "spoor_trails_records_total", Kind: c, Help: "Records that were looked at for trails."}, func(s *delivery.Stats) float64 { return float64(s.Records) }},
@@ -36,7 +28,7 @@ func (a *App) trailFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_trails_spool_full", Kind: g, Help: "1 when trails.max_spool is used up, so that nothing more is read from the journal."}, func(s *delivery.Stats) float64 { return truth(s.Full) }},
 	}
 	by := []string{"trail"}
-	trails := []each{
+	trails := figures[delivery.TrailStats]{
 		{metrics.Family{Name: "spoor_trail_events_total", Kind: c, Help: "Events in complete log files of a trail.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Taken) }},
 		{metrics.Family{Name: "spoor_trail_files_total", Kind: c, Help: "Log files that its bucket took.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Files) }},
 		{metrics.Family{Name: "spoor_trail_bytes_total", Kind: c, Help: "Bytes of those files, compressed.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.Bytes) }},
@@ -50,24 +42,16 @@ func (a *App) trailFigures() metrics.Part {
 		{metrics.Family{Name: "spoor_trail_pending_digests", Kind: g, Help: "Digest files that wait for its bucket.", Labels: by}, func(s *delivery.TrailStats) float64 { return float64(s.PendingDigests) }},
 	}
 	p := metrics.Part{Name: "trails"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
-	for _, f := range trails {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
+	p.Families = append(p.Families, trails.families()...)
 	p.Read = func(_ context.Context, put metrics.Put) error {
 		if a.trails.delivery == nil {
 			return nil
 		}
 		s := a.trails.delivery.Stats()
-		for _, f := range table {
-			put(f.family.Name, f.value(&s))
-		}
+		table.put(put, &s)
 		for i := range s.Trails {
-			for _, f := range trails {
-				put(f.family.Name, f.value(&s.Trails[i]), s.Trails[i].ARN)
-			}
+			trails.put(put, &s.Trails[i], s.Trails[i].ARN)
 		}
 		return nil
 	}
@@ -76,31 +60,27 @@ func (a *App) trailFigures() metrics.Part {
 
 // topicFigures are those of the topics.
 func (a *App) topicFigures() metrics.Part {
-	type figure struct {
-		family metrics.Family
-		value  func(f *topic.Figures, outbox int64) float64
+	type totals struct {
+		topic.Figures
+		outbox int64
 	}
 	c, g := metrics.Counter, metrics.Gauge
-	table := []figure{
-		{metrics.Family{Name: "spoor_topics_delivered_total", Kind: c, Help: "Messages that endpoints of subscriptions took."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Delivered) }},
-		{metrics.Family{Name: "spoor_topics_filtered_total", Kind: c, Help: "Messages that subscriptions did not want, by their filter policies."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Filtered) }},
-		{metrics.Family{Name: "spoor_topics_given_up_total", Kind: c, Help: "Messages that were given up, and are dead letters."}, func(f *topic.Figures, _ int64) float64 { return float64(f.GivenUp) }},
-		{metrics.Family{Name: "spoor_topics_damaged_total", Kind: c, Help: "Messages that could not be read any more."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Damaged) }},
-		{metrics.Family{Name: "spoor_topics_open", Kind: g, Help: "Messages that are being delivered, or wait to be tried again."}, func(f *topic.Figures, _ int64) float64 { return float64(f.Open) }},
-		{metrics.Family{Name: "spoor_topics_outbox_bytes", Kind: g, Help: "Bytes of messages that are kept until they are delivered."}, func(_ *topic.Figures, outbox int64) float64 { return float64(outbox) }},
+	table := figures[totals]{
+		{metrics.Family{Name: "spoor_topics_delivered_total", Kind: c, Help: "Messages that endpoints of subscriptions took."}, func(f *totals) float64 { return float64(f.Delivered) }},
+		{metrics.Family{Name: "spoor_topics_filtered_total", Kind: c, Help: "Messages that subscriptions did not want, by their filter policies."}, func(f *totals) float64 { return float64(f.Filtered) }},
+		{metrics.Family{Name: "spoor_topics_given_up_total", Kind: c, Help: "Messages that were given up, and are dead letters."}, func(f *totals) float64 { return float64(f.GivenUp) }},
+		{metrics.Family{Name: "spoor_topics_damaged_total", Kind: c, Help: "Messages that could not be read any more."}, func(f *totals) float64 { return float64(f.Damaged) }},
+		{metrics.Family{Name: "spoor_topics_open", Kind: g, Help: "Messages that are being delivered, or wait to be tried again."}, func(f *totals) float64 { return float64(f.Open) }},
+		{metrics.Family{Name: "spoor_topics_outbox_bytes", Kind: g, Help: "Bytes of messages that are kept until they are delivered."}, func(f *totals) float64 { return float64(f.outbox) }},
 	}
 	p := metrics.Part{Name: "topics"}
-	for _, f := range table {
-		p.Families = append(p.Families, f.family)
-	}
+	p.Families = append(p.Families, table.families()...)
 	p.Read = func(_ context.Context, put metrics.Put) error {
 		if a.trails.topics == nil {
 			return nil
 		}
 		sum, outbox := a.trails.topics.Totals()
-		for _, f := range table {
-			put(f.family.Name, f.value(&sum, outbox))
-		}
+		table.put(put, &totals{sum, outbox})
 		return nil
 	}
 	return p
