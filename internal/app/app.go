@@ -69,9 +69,11 @@ type App struct {
 	lake        *lake.Lake         // the same
 	lakeQueries *lakequery.Manager // the same
 	trails      trailParts         // empty without an endpoint for AWS's clients
-	sources     *sources
-	registry    *metrics.Registry
-	parts       []part // in the order of their starts
+
+	endAccessLogs func() error // ends the one that writes the logs of access of buckets; guarded by change once the server runs
+	sources       *sources
+	registry      *metrics.Registry
+	parts         []part // in the order of their starts
 
 	failed  chan struct{} // closed when a part has failed
 	failure error         // why, once failed is closed
@@ -150,11 +152,13 @@ func Open(ctx context.Context, o Options) (_ *App, err error) {
 		return nil, err
 	}
 	if a.aws != nil {
-		e, err := a.endpoint(set)
+		e, buckets, err := a.endpoint(set)
 		if err != nil {
 			return nil, err
 		}
-		a.aws.hand(e)
+		if err := a.answerAWS(e, buckets); err != nil {
+			return nil, err
+		}
 	}
 	a.front.hand(h)
 	a.setState("")

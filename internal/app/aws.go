@@ -120,7 +120,7 @@ func (a *App) openLake(ctx context.Context) error {
 }
 
 // endpoint is what answers AWS's clients. A reload makes another one, over the same parts.
-func (a *App) endpoint(set *settings) (http.Handler, error) {
+func (a *App) endpoint(set *settings) (http.Handler, *s3.Front, error) {
 	access := caller.Access{IAM: a.iam, Organization: set.org.ID, Now: a.opts.Now}
 	client := func(r *http.Request) (netip.Addr, bool) { return console.Client(r, set.http.proxies) }
 	proven := func(c *awsapi.Call) { a.iam.UsedKey(c.AccessKey, c.Service, c.Region) }
@@ -153,7 +153,7 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 		Client: client, Proven: proven, Done: done, Log: a.log.With("part", "aws"), Now: a.opts.Now,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the endpoint of AWS's clients: %w", err)
+		return nil, nil, fmt.Errorf("make the endpoint of AWS's clients: %w", err)
 	}
 	front, err := s3.New(s3.Options{
 		Credentials: access, Access: access, Attempts: access, Recorder: a.recorder, Buckets: t.buckets, Keys: t.keys,
@@ -161,7 +161,7 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 		Client: client, Proven: proven, Done: done, Log: a.log.With("part", "s3"), Now: a.opts.Now,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the endpoint of buckets: %w", err)
+		return nil, nil, fmt.Errorf("make the endpoint of buckets: %w", err)
 	}
 	links := sns.NewLinks(sns.LinksOptions{Topics: t.topics, Recorder: a.recorder, Account: set.iam.Account, Log: a.log.With("part", "aws")})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -174,5 +174,23 @@ func (a *App) endpoint(set *settings) (http.Handler, error) {
 		default:
 			e.ServeHTTP(w, r)
 		}
-	}), nil
+	}), front, nil
+}
+
+// answerAWS lets an endpoint answer AWS's clients from now on. The logs of access of the one before are written.
+func (a *App) answerAWS(h http.Handler, front *s3.Front) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- front.Run(ctx) }()
+	a.aws.hand(h)
+	before := a.endAccessLogs
+	a.endAccessLogs = func() error {
+		cancel()
+		return <-done
+	}
+	if before == nil {
+		a.started("logs of access", func(context.Context) error { return a.endAccessLogs() })
+		return nil
+	}
+	return before()
 }

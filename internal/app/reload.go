@@ -60,12 +60,14 @@ func (a *App) Reload(ctx context.Context) (console.Reloaded, error) {
 	next.aws.regions, next.aws.skew, next.aws.maxBody, next.aws.inFlight = set.aws.regions, set.aws.skew, set.aws.maxBody, set.aws.inFlight
 	next.buckets.domains, next.trails.sources = set.buckets.domains, set.trails.sources
 	if a.aws != nil {
-		e, err := a.endpoint(&next)
+		e, buckets, err := a.endpoint(&next)
 		if err != nil {
 			a.refused.Add(1)
 			return console.Reloaded{}, err
 		}
-		a.aws.hand(e)
+		if err := a.answerAWS(e, buckets); err != nil {
+			a.log.Error("logs of access could not be written", slog.Any("error", err))
+		}
 	}
 	a.level.Set(next.log.level)
 	a.iam.SetPolicies(next.iam.Policies)
