@@ -159,7 +159,7 @@ func (d *desk) eventually(what string, is func() bool) {
 func TestTrailKilled(t *testing.T) {
 	t.Parallel()
 	d := newDesk(t)
-	short := []string{"--set", "aws.regions=us-east-1", "--set", "trails.interval=1s", "--set", "trails.digest_interval=2s", "--set", "store.flush_rows=1000"}
+	short := []string{"--set", "trails.interval=1s", "--set", "trails.digest_interval=2s", "--set", "store.flush_rows=1000"}
 	s := d.serveAWS(short...)
 	d.user("ana", "admin")
 	ana := d.accessKey("ana")
@@ -197,7 +197,7 @@ func TestTrailKilled(t *testing.T) {
 		for range 3 {
 			clients.Go(func() {
 				for ctx.Err() == nil && push(ctx) {
-					time.Sleep(5 * time.Millisecond)
+					time.Sleep(40 * time.Millisecond)
 				}
 			})
 		}

@@ -400,7 +400,7 @@ func TestTrailStory(t *testing.T) {
 	awsCLI(t)
 	d := newDesk(t)
 	d.write("spoor.yaml", []byte(organizationFile))
-	s := d.serveAWS("--config", "spoor.yaml", "--set", "aws.regions=us-east-1", "--set", "trails.interval=1s", "--set", "trails.digest_interval=3s")
+	s := d.serveAWS("--config", "spoor.yaml", "--set", "trails.interval=1s", "--set", "trails.digest_interval=3s")
 	d.user("ana", "admin")
 	d.user("rita", "recorder")
 	ana, rita := d.accessKey("ana"), d.accessKey("rita")
