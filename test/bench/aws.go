@@ -79,6 +79,9 @@ func (b *bench) aws(ctx context.Context) error {
 		name string
 		run  func(context.Context, *rig.Server, *awsClient) error
 	}{{"LookupEvents", b.lookups}, {"Lake", b.lakeQueries}, {"GetCallerIdentity", b.whoAmI}, {"PutAuditEvents", b.audit}} {
+		if b.awsParts != "" && !slices.Contains(strings.Split(b.awsParts, ","), part.name) {
+			continue
+		}
 		if err := part.run(ctx, s, c); err != nil {
 			return fmt.Errorf("%s: %w\n%s", part.name, err, s.Complaints())
 		}

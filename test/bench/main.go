@@ -76,6 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	fl.SetOutput(stderr)
 	quick := fl.Bool("quick", false, "small sizes, to see that everything runs")
 	only := fl.String("sections", "", "comma-separated `parts` to run: speed, rules, memory, tiny, store, serve, aws, trails, or of the last trails-validate, trails-deliver, trails-record (default all)")
+	fl.StringVar(&b.awsParts, "aws", "", "comma-separated `parts` of the section aws: LookupEvents, Lake, GetCallerIdentity, PutAuditEvents (default all)")
 	out := fl.String("out", "", "write the page to this `file` too")
 	clean := fl.Bool("clean", false, "remove the data at the end")
 	fl.StringVar(&b.spoor, "spoor", "", "the `binary` to measure (default: one built for it)")
@@ -151,6 +152,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 }
 
 type bench struct {
+	awsParts          string
 	spoor, dir, sigma string
 	runs              int
 	events, many      int
