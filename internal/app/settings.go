@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"spoor/internal/awsapi/organizations"
@@ -88,7 +87,8 @@ type bucketSettings struct {
 
 type keySettings struct {
 	dir      string
-	master   string // hex; empty for the file beside the ring
+	master   string // text; empty for the file beside the ring
+	from     string // the setting that says which master key it is
 	external bool
 }
 
@@ -175,7 +175,13 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 		}
 		s.buckets.s3 = awsOptions(b.AWS, endpoint, 0)
 	}
-	s.keys = keySettings{dir: c.Keys.Dir, master: strings.ToLower(c.Keys.Master.Reveal()), external: c.Keys.External}
+	s.keys = keySettings{dir: c.Keys.Dir, master: c.Keys.Master.Reveal(), from: "keys.master_key", external: c.Keys.External}
+	switch {
+	case c.Keys.MasterFile != "":
+		s.keys.from = "keys.master_key_file"
+	case s.keys.master == "":
+		s.keys.from = "keys.dir"
+	}
 	s.topics = topicSettings{dir: c.Topics.Dir, url: c.Topics.URL, external: c.Topics.External, smtp: topic.SMTP{Addr: m.Address, From: m.From, Username: m.Username, Password: m.Password.Reveal(), TLS: smtpTLS[m.TLS]}}
 	s.topics.allow, s.topics.deny = c.Topics.Addresses()
 	s.trails = trailSettings{dir: c.Trails.Dir, interval: c.Trails.Interval, digest: c.Trails.Digest, maxFile: c.Trails.MaxFile, spool: c.Trails.MaxSpool, sources: trailSources(c)}

@@ -2,7 +2,7 @@ package app
 
 import (
 	"context"
-	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -18,6 +18,7 @@ import (
 	"spoor/internal/keyring"
 	"spoor/internal/keyring/awskms"
 	"spoor/internal/policy"
+	"spoor/internal/seal"
 	"spoor/internal/source/s3"
 	"spoor/internal/topic"
 	"spoor/internal/trail"
@@ -44,9 +45,9 @@ func (a *App) openKeys(ctx context.Context) error {
 	set := a.set.Load()
 	o := keyring.Options{Account: set.iam.Account, Region: set.region, Now: a.opts.Now, Log: a.log.With("part", "keys")}
 	if set.keys.master != "" {
-		master, err := hex.DecodeString(set.keys.master)
+		master, err := seal.ParseMaster(set.keys.master)
 		if err != nil {
-			return a.blame("keys.master_key", err)
+			return a.blame(set.keys.from, err)
 		}
 		o.Master = master
 	}
@@ -58,6 +59,9 @@ func (a *App) openKeys(ctx context.Context) error {
 		o.External = awskms.New(cfg)
 	}
 	ring, err := keyring.Open(ctx, set.keys.dir, o)
+	if errors.Is(err, keyring.ErrMaster) {
+		return a.blame(set.keys.from, fmt.Errorf("%w; the one that it was made with, or that replaced it, has to be given", err))
+	}
 	if err != nil {
 		return a.blame("keys.dir", err)
 	}

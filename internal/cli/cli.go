@@ -106,7 +106,7 @@ it read everything; as a service it takes them in, keeps them, and answers.
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usagef("%w; try: %s --help", err, c.CommandPath())
 	})
-	c.AddCommand(e.serve(), e.record(), e.hunt(), e.stats(), e.search(), e.tail(), e.querySQL(), e.lineage(), e.rules(), e.sample(), e.store(), e.coverage(), e.sources(), e.config(), e.iam(), e.trail(), e.validate(), e.version())
+	c.AddCommand(e.serve(), e.record(), e.hunt(), e.stats(), e.search(), e.tail(), e.querySQL(), e.lineage(), e.rules(), e.sample(), e.store(), e.coverage(), e.sources(), e.config(), e.iam(), e.keys(), e.trail(), e.validate(), e.version())
 	var profile string
 	var file *os.File
 	c.PersistentFlags().StringVar(&profile, "cpuprofile", "", "write a CPU profile to this `file`")

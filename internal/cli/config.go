@@ -42,6 +42,7 @@ type configFlags struct {
 	set    []string
 	named  map[string]*string // by key
 	flagOf map[string]string  // by key
+	over   []config.Override  // what was asked for on the terminal
 	cmd    *cobra.Command
 }
 
@@ -115,6 +116,7 @@ func (f *configFlags) read(e *env) (*config.Loaded, error) {
 			o.Flags = append(o.Flags, config.Override{Key: s.Key, Value: *value, From: "--" + s.Flag})
 		}
 	}
+	o.Flags = append(o.Flags, f.over...)
 	return config.Load(o)
 }
 

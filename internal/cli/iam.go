@@ -31,6 +31,7 @@ lists work there while it runs, too.
   spoor iam token create ann --note laptop        for the HTTP API; printed this one time
   spoor iam token create root                     when root's token is lost
   spoor iam can ann RunQuery                      may she, and why
+  spoor iam replace-master                        a new master key, under which secrets of access keys are kept
   spoor iam policy                                what the ready roles may do, in Cedar
   spoor iam user list --server https://spoor.example.com:8484` + "\n" + exitCodesHelp,
 		Args: cobra.ArbitraryArgs,
@@ -41,7 +42,7 @@ lists work there while it runs, too.
 			return c.Help()
 		},
 	}
-	c.AddCommand(e.iamUser(), e.iamKey(), e.iamRole(), e.iamToken(), e.iamPolicy(), e.iamCan())
+	c.AddCommand(e.iamUser(), e.iamKey(), e.iamRole(), e.iamToken(), e.iamPolicy(), e.iamCan(), e.iamReplaceMaster())
 	return c
 }
 

@@ -48,7 +48,7 @@ func TestIAM(t *testing.T) {
 	_, errs := run(ExitUsage, "iam", "user", "create", "Ann")
 	has(errs, `user "Ann": exists already`)
 	_, errs = run(ExitUsage, "iam", "user", "create", "bob", "--role", "boss")
-	has(errs, "want admin, analyst, auditor or recorder")
+	has(errs, "want admin, analyst, auditor, recorder or storage")
 	_, errs = run(ExitUsage, "iam", "user", "delete", "bob")
 	has(errs, "not found")
 	_, errs = run(ExitUsage, "iam", "user", "update", "ann")

@@ -22,7 +22,7 @@ import (
 
 func (e *env) serve() *cobra.Command {
 	var f configFlags
-	var sample bool
+	var sample, askMaster bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the service: take events in, keep them, answer over HTTP",
@@ -35,6 +35,7 @@ time, and commands to try.
   spoor serve --config spoor.yaml                 spoor config example prints one, with every setting
   spoor serve --set store.retention.data=90d      any setting
   spoor serve --sample --data ./try               with logs to look at
+  spoor serve --ask-master-key                    the master key of the key ring is typed, and kept in memory alone
 
 An interrupt or SIGTERM stops it in order, within shutdown_timeout; a second one ends it at once, and so may kill -9:
 what was accepted is durable. SIGHUP reads the configuration again; what is wrong with it is told, and changes nothing.
@@ -44,16 +45,27 @@ Exit status:
   2  wrong usage, or a configuration that is not valid
   4  it could not start, a part of it failed, or something was cut off when it stopped`,
 		Args: noArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return e.runServe(c.Context(), &f, sample) },
+		RunE: func(c *cobra.Command, _ []string) error { return e.runServe(c.Context(), &f, sample, askMaster) },
 	}
 	f.add(c)
 	c.Flags().BoolVar(&sample, "sample", false, "feed it with the logs of an organisation that does not exist: a week until now, with an attack in it, and then as time passes")
+	c.Flags().BoolVar(&askMaster, "ask-master-key", false, "ask on the terminal for the master key of the key ring, without showing it, in place of keys.master_key and keys.master_key_file")
 	return c
 }
 
-func (e *env) runServe(ctx context.Context, f *configFlags, sample bool) (err error) {
+func (e *env) runServe(ctx context.Context, f *configFlags, sample, askMaster bool) (err error) {
 	if _, err := f.read(e); errors.Is(err, os.ErrNotExist) {
 		return usageError{err}
+	}
+	if askMaster {
+		text, err := e.askMaster(ctx, "Master key of the key ring: ")
+		if err != nil {
+			return err
+		}
+		for _, o := range []config.Override{{Key: "keys.master_key_file"}, {Key: "keys.master_key", Value: text}} {
+			o.From = "--ask-master-key"
+			f.over = append(f.over, o)
+		}
 	}
 	hup := make(chan os.Signal, 1) // from the beginning: the signal would end the process
 	signal.Notify(hup, syscall.SIGHUP)

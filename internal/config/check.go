@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
+
+	"spoor/internal/seal"
 )
 
 // required checks that sources have what they need, and nothing that belongs to sources of another type.
@@ -165,7 +166,7 @@ func (l *loader) checkAWSServices(wrong func(key, format string, args ...any)) {
 	}
 	if k := l.Config.Keys; k.Master != "" && k.MasterFile != "" {
 		wrong("keys.master_key_file", "keys.master_key is set too: want one of the two")
-	} else if k.Master != "" && !masterForm.MatchString(k.Master.Reveal()) {
+	} else if _, err := seal.ParseMaster(k.Master.Reveal()); k.Master != "" && err != nil {
 		wrong("keys.master_key", "it is not 64 hex digits")
 	}
 	switch {
@@ -186,8 +187,6 @@ func (l *loader) checkAWSServices(wrong func(key, format string, args ...any)) {
 		}
 	}
 }
-
-var masterForm = regexp.MustCompile(`^[0-9a-fA-F]{64}$`)
 
 // checkOrganization looks at how units and accounts go together.
 func (l *loader) checkOrganization(wrong func(key, format string, args ...any)) {
@@ -279,22 +278,15 @@ func (l *Loaded) ReadFiles() error {
 		if path == "" {
 			return
 		}
-		text, err := readText(path, maxSecret)
-		text = strings.TrimSpace(text)
-		if err == nil && text == "" {
-			err = fmt.Errorf("%s is empty", path)
-		}
+		text, err := readSecret(path)
 		if err != nil {
 			wrong(key, err)
 		}
-		*into = Secret(text)
+		*into = text
 	}
 	read("buckets.aws.secret_access_key_file", c.Buckets.AWS.SecretFile, &c.Buckets.AWS.SecretKey)
 	read("topics.smtp.password_file", c.Topics.SMTP.PasswordFile, &c.Topics.SMTP.Password)
-	read("keys.master_key_file", c.Keys.MasterFile, &c.Keys.Master)
-	if c.Keys.MasterFile != "" && c.Keys.Master != "" && !masterForm.MatchString(c.Keys.Master.Reveal()) {
-		wrong("keys.master_key_file", fmt.Errorf("%s does not hold 64 hex digits", c.Keys.MasterFile))
-	}
+	problems = append(problems, l.readMaster()...)
 	for i := range c.Sources {
 		s := &c.Sources[i]
 		read("sources."+s.Name+".aws.secret_access_key_file", s.AWS.SecretFile, &s.AWS.SecretKey)
@@ -320,6 +312,49 @@ func (l *Loaded) ReadPolicies() error {
 		return &Error{problems}
 	}
 	return nil
+}
+
+// readSecret reads a file that holds a secret, and space around it.
+func readSecret(path string) (Secret, error) {
+	text, err := readText(path, maxSecret)
+	text = strings.TrimSpace(text)
+	if err == nil && text == "" {
+		err = fmt.Errorf("%s is empty", path)
+	}
+	return Secret(text), err
+}
+
+// ReadMaster is the part of [Loaded.ReadFiles] that reads the master key of the key ring.
+func (l *Loaded) ReadMaster() error {
+	if problems := l.readMaster(); len(problems) > 0 {
+		return &Error{problems}
+	}
+	return nil
+}
+
+func (l *Loaded) readMaster() []Problem {
+	k := &l.Config.Keys
+	if k.MasterFile == "" {
+		return nil
+	}
+	text, err := ReadMasterFile(k.MasterFile)
+	k.Master = text
+	if err != nil {
+		return []Problem{l.trouble("keys.master_key_file", err)}
+	}
+	return nil
+}
+
+// ReadMasterFile reads the file of a master key, as keys.master_key_file names it. The error does not quote it.
+func ReadMasterFile(path string) (Secret, error) {
+	text, err := readSecret(path)
+	if err != nil {
+		return text, err
+	}
+	if _, err := seal.ParseMaster(text.Reveal()); err != nil {
+		return "", fmt.Errorf("%s does not hold 64 hex digits", path)
+	}
+	return text, nil
 }
 
 func (l *Loaded) readPolicies() (problems []Problem) {

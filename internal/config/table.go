@@ -158,7 +158,7 @@ func (c *Config) table() []*Setting {
 
 		{Key: "keys.dir", value: path{&k.Dir}, Doc: "folder of the key ring; by default keys in the data folder"},
 		{Key: "keys.master_key", value: secret{&k.Master}, Doc: "master key under which the keys of the ring are kept: 32 bytes, as 64 hex digits; without it, a file beside the ring holds one; better in the environment or in a file"},
-		{Key: "keys.master_key_file", value: path{&k.MasterFile}, Doc: "file that holds the master key"},
+		{Key: "keys.master_key_file", value: path{&k.MasterFile}, Doc: "file that holds the master key, in the same form or as spoor keys replace-master writes it"},
 		{Key: "keys.external", Default: "false", value: boolean{&k.External}, Doc: "use keys of other accounts by their ARNs, at AWS KMS with the default credential chain"},
 
 		{Key: "topics.dir", value: path{&tp.Dir}, Doc: "folder of topics, subscriptions and messages that are on their way; by default topics in the data folder"},

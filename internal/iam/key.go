@@ -72,7 +72,7 @@ func (s *Service) CreateAccessKey(spec KeySpec) (k AccessKey, secret string, err
 		if err != nil {
 			return err
 		}
-		sealed, err := ring.Seal(sealSecret, id+"\x00"+spec.User, []byte(secret))
+		sealed, err := ring.Seal(sealSecret, besideSecret(id, spec.User), []byte(secret))
 		if err != nil {
 			return err
 		}

@@ -15,17 +15,64 @@ const (
 	sealLabel  = "spoor iam v1 "
 )
 
-// readMaster reads the master key; nil when there is none yet.
-func readMaster(path string) (*seal.Key, error) {
-	master, err := seal.ReadMaster(path)
+// findMaster finds the master key of a state: when none is the one, what the file holds; nil when there is none yet. With
+// settle, what a [Service.ReplaceMaster] that was cut short left is put in order.
+func findMaster(path, id string, settle bool) (*seal.Key, error) {
+	k, from, err := seal.FindMaster(path, sealLabel, id)
+	if k == nil && err == nil {
+		k, from, err = seal.FindMaster(path, sealLabel, "")
+		settle = false
+	}
 	if errors.Is(err, seal.ErrMaster) {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if err != nil || master == nil {
-		return nil, err
+	if err == nil && k != nil && settle {
+		err = seal.SettleMaster(path, from)
 	}
-	return seal.New(master, sealLabel)
+	return k, err
 }
+
+// ReplaceMaster replaces the master key, and seals the secrets of access keys with the new one; all sessions end. It gives the number
+// of access keys. Nobody else may use the service meanwhile. After an error or a crash the old one counts, or, when all but the
+// last step was done, the new one: the file has the one that fits when the service is opened again.
+func (s *Service) ReplaceMaster() (keys int, err error) {
+	master := seal.Random()
+	next, err := seal.New(master, sealLabel)
+	if err != nil {
+		return 0, err
+	}
+	path := filepath.Join(s.dir, masterName)
+	err = s.change(false, func(f *file, _ time.Time) error {
+		old, err := s.needRing(f)
+		if err != nil {
+			return err
+		}
+		for i := range f.Credentials {
+			c := &f.Credentials[i]
+			if c.Type != typeAccessKey {
+				continue
+			}
+			secret, err := old.Open(sealSecret, besideSecret(c.ID, c.User), c.Sealed)
+			if err != nil {
+				return fmt.Errorf("the secret of access key %s of %s: %w: delete that key: %w", c.ID, c.User, ErrDamaged, err)
+			}
+			if c.Sealed, err = next.Seal(sealSecret, besideSecret(c.ID, c.User), secret); err != nil {
+				return err
+			}
+			keys++
+		}
+		f.MasterKey = next.ID()
+		return seal.WriteMaster(seal.NextMaster(path), master)
+	})
+	if err != nil {
+		return 0, fmt.Errorf("replace the master key: %w", err)
+	}
+	s.ring.Store(next)
+	return keys, seal.SettleMaster(path, seal.NextMaster(path))
+}
+
+// besideSecret binds the secret of an access key to its user.
+func besideSecret(id, user string) string { return id + "\x00" + user }
 
 // usable is the key with which secrets in a state were sealed, nil when it is not at hand.
 func (s *Service) usable(f *file) *seal.Key {

@@ -188,7 +188,7 @@ func Open(ctx context.Context, dir string, o Options) (s *Service, err error) {
 	if err != nil {
 		return nil, err
 	}
-	ring, err := readMaster(filepath.Join(dir, masterName))
+	ring, err := findMaster(filepath.Join(dir, masterName), f.MasterKey, !o.ReadOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -238,7 +238,7 @@ func (s *Service) snapshot(f *file, old *snapshot) *snapshot {
 			if fc.Type == typeToken {
 				c.verifier, _ = parseVerifier(fc.Verifier) // checked when it was read or made
 			} else if k := s.usable(f); k != nil {
-				secret, err := k.Open(sealSecret, fc.ID+"\x00"+fc.User, fc.Sealed)
+				secret, err := k.Open(sealSecret, besideSecret(fc.ID, fc.User), fc.Sealed)
 				if err != nil {
 					s.log.Error("an access key cannot be used", "key", fc.ID, "user", fc.User, "error", err)
 				}

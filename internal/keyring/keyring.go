@@ -74,8 +74,8 @@ type External interface {
 // MasterFile is the name of the file of the master key in the folder of a ring.
 const MasterFile = "master.key"
 
-// nextMaster is the file of a master key that is about to be the one.
-const nextMaster = "master.key.next"
+// StateFile is the name of the file of the state there.
+const StateFile = statefile.Name
 
 const (
 	masterLabel   = "spoor keyring master v1 "
@@ -208,50 +208,25 @@ func (r *Ring) findMaster(id string) (*seal.Key, error) {
 			return nil, fmt.Errorf("open the key ring in %s: %w", r.dir, err)
 		}
 		if id != "" && k.ID() != id {
-			return nil, fmt.Errorf("open the key ring in %s: %w", r.dir, ErrMaster)
+			return nil, ErrMaster
 		}
 		return k, nil
 	}
-	for _, path := range []string{path, filepath.Join(r.dir, nextMaster)} {
-		master, err := seal.ReadMaster(path)
-		if err != nil {
-			return nil, fmt.Errorf("open the key ring: %w: %w", ErrMaster, err)
-		}
-		if master == nil {
-			continue
-		}
-		k, err := seal.New(master, masterLabel)
-		if err != nil {
-			return nil, err
-		}
-		if id != "" && k.ID() != id {
-			continue
-		}
-		return k, r.settleMaster(path)
+	k, from, err := seal.FindMaster(path, masterLabel, id)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMaster, err)
+	}
+	if k != nil {
+		return k, seal.SettleMaster(path, from)
 	}
 	if id != "" {
-		return nil, fmt.Errorf("open the key ring in %s: %w: %s is missing or holds another one", r.dir, ErrMaster, path)
+		return nil, fmt.Errorf("%w: %s is missing or holds another one", ErrMaster, path)
 	}
 	master := seal.Random()
 	if err := seal.WriteMaster(path, master); err != nil {
 		return nil, err
 	}
 	return seal.New(master, masterLabel)
-}
-
-// settleMaster makes the file from, which holds the master key, the one that does, after a [Ring.Rewrap] that was cut short.
-func (r *Ring) settleMaster(from string) error {
-	path, next := filepath.Join(r.dir, MasterFile), filepath.Join(r.dir, nextMaster)
-	var err error
-	if from == next {
-		err = os.Rename(next, path)
-	} else if err = os.Remove(next); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("put the master key in its place: %w", err)
-	}
-	return syncDir(r.dir)
 }
 
 // Close ends the ring.
@@ -262,17 +237,50 @@ func (r *Ring) Close() error { return r.state.Close(nil) }
 // file has the new one then; a ring that was given its master key has to be given the new one when it is opened again. After an
 // error or a crash the old one counts, or, when all but the last step was done, the new one: the file beside the ring fits anyhow.
 func (r *Ring) Rewrap(ctx context.Context, newMaster []byte) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
+	r.rewrap.Lock()
+	defer r.rewrap.Unlock()
 	if newMaster == nil {
 		if r.o.Master != nil {
 			return fmt.Errorf("replace the master key: %w: the ring was given one, and has to be given the new one too", ErrInvalid)
 		}
 		newMaster = seal.Random()
 	}
+	return r.replace(ctx, newMaster, r.o.Master == nil)
+}
+
+// Detach is Rewrap for a master key that is kept elsewhere from then on, where it lies already when this is called: the ring has to be
+// given it. The file beside the ring is removed at the end, unless it holds that key. After a crash the ring opens with the old
+// master key or with the new one; called with the new one on a ring that has it, this does what was left to do.
+func (r *Ring) Detach(ctx context.Context, newMaster []byte) error {
 	r.rewrap.Lock()
 	defer r.rewrap.Unlock()
+	master, err := seal.New(newMaster, masterLabel)
+	if err != nil {
+		return fmt.Errorf("replace the master key: %w: %w", ErrInvalid, err)
+	}
+	if r.state.Get().MasterKey != master.ID() {
+		if err := r.replace(ctx, newMaster, false); err != nil {
+			return err
+		}
+	}
+	r.o.Master = newMaster
+	path := filepath.Join(r.dir, MasterFile)
+	if k, _, err := seal.FindMaster(path, masterLabel, master.ID()); err != nil || k != nil {
+		return err // also a file that cannot be read is not removed
+	}
+	for _, p := range []string{path, seal.NextMaster(path)} {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return fmt.Errorf("remove the old master key: %w", err)
+		}
+	}
+	return syncDir(r.dir)
+}
+
+// replace is Rewrap, with the new master key in the file beside the ring or not. The caller holds rewrap.
+func (r *Ring) replace(ctx context.Context, newMaster []byte, beside bool) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	master, err := seal.New(newMaster, masterLabel)
 	if err != nil {
 		return fmt.Errorf("replace the master key: %w: %w", ErrInvalid, err)
@@ -286,9 +294,9 @@ func (r *Ring) Rewrap(ctx context.Context, newMaster []byte) error {
 	if err != nil {
 		return fmt.Errorf("replace the master key: %w", err)
 	}
-	next := filepath.Join(r.dir, nextMaster)
-	if r.o.Master == nil {
-		if err := seal.WriteMaster(next, newMaster); err != nil {
+	path := filepath.Join(r.dir, MasterFile)
+	if beside {
+		if err := seal.WriteMaster(seal.NextMaster(path), newMaster); err != nil {
 			return fmt.Errorf("replace the master key: %w", err)
 		}
 	}
@@ -307,8 +315,8 @@ func (r *Ring) Rewrap(ctx context.Context, newMaster []byte) error {
 	if err = errors.Join(err, failed); err != nil {
 		return fmt.Errorf("replace the master key: %w", err)
 	}
-	if r.o.Master == nil {
-		return r.settleMaster(next)
+	if beside {
+		return seal.SettleMaster(path, seal.NextMaster(path))
 	}
 	return nil
 }

@@ -476,7 +476,7 @@ func TestMaster(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	dir := t.TempDir()
-	path, next := filepath.Join(dir, MasterFile), filepath.Join(dir, nextMaster)
+	path, next := filepath.Join(dir, MasterFile), filepath.Join(dir, "master.key.next")
 	r := open(t, dir, Options{})
 	k := create(t, r)
 	d, err := r.GenerateDataKey(ctx, k.ARN, nil)

@@ -1,11 +1,14 @@
 package keyring
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -36,6 +39,7 @@ type Key struct {
 	Rotation    int       // days between automatic rotations; 0 for none
 	Next        time.Time // when the next one is
 	Material    string    // id of that which encrypts
+	Materials   int       // how many there are: one, and one for every rotation
 	Aliases     []string  // alias/NAME
 }
 
@@ -278,7 +282,7 @@ func (r *Ring) Key(arn string) (Key, error) {
 func (r *Ring) tell(f *file, k *fileKey) Key {
 	out := Key{
 		ARN: r.keyARN(k), ID: k.ID, Ref: Ref{k.Account, k.Region}, Description: k.Description, Created: k.Created, Enabled: k.Enabled, Deletion: k.Deletion,
-		Tags: slices.Clone(k.Tags), PolicyText: k.Policy, Rotation: k.Rotation, Next: k.Next, Material: k.Materials[len(k.Materials)-1].ID,
+		Tags: slices.Clone(k.Tags), PolicyText: k.Policy, Rotation: k.Rotation, Next: k.Next, Material: k.Materials[len(k.Materials)-1].ID, Materials: len(k.Materials),
 	}
 	for _, a := range f.Aliases {
 		if a.Key == k.ID {
@@ -299,6 +303,34 @@ func (r *Ring) Keys(ref Ref) ([]Key, error) {
 			out = append(out, Key{ARN: r.keyARN(k), ID: k.ID, Ref: ref})
 		}
 	}
+	return out, nil
+}
+
+// Look gives the keys in the folder of a ring, by account, Region and id, as they lie there: it needs no master key, and locks and
+// changes nothing, so that another process may have the ring. Those that are due to be deleted are left out. partition may be empty.
+// The error is [os.ErrNotExist] where there is no ring.
+func Look(dir, partition string, now time.Time) ([]Key, error) {
+	r := &Ring{o: Options{Partition: cmp.Or(partition, "aws")}}
+	var f *file
+	found, err := document().Read(filepath.Join(dir, StateFile), func(b []byte) (err error) {
+		f, err = decodeState(b)
+		return err
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("no key ring in %s: %w", dir, os.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out := []Key{}
+	for _, k := range f.Keys {
+		if k.Deletion.IsZero() || now.Before(k.Deletion) {
+			out = append(out, r.tell(f, k))
+		}
+	}
+	slices.SortStableFunc(out, func(a, b Key) int {
+		return cmp.Or(strings.Compare(a.Ref.Account, b.Ref.Account), strings.Compare(a.Ref.Region, b.Ref.Region))
+	})
 	return out, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"spoor/internal/durable"
@@ -127,19 +128,23 @@ func ReadMaster(path string) ([]byte, error) {
 	if err = errors.Join(err, in.Close()); err != nil {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
-	master, err := ParseMaster(strings.TrimSuffix(string(b), "\n"))
+	text := strings.TrimSuffix(string(b), "\n")
+	master, err := ParseMaster(text)
+	if err == nil && !strings.HasPrefix(text, masterPrefix) {
+		err = ErrMaster
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the master key %s: %w", path, err)
 	}
 	return master, nil
 }
 
-// ParseMaster reads a master key as its file has it in its one line. The error is [ErrMaster], and does not quote it.
+// ParseMaster reads a master key as its file has it in its one line, or its digits alone. The error is [ErrMaster], and does not
+// quote it.
 func ParseMaster(text string) ([]byte, error) {
-	text, ok := strings.CutPrefix(text, masterPrefix)
-	master, err := hex.DecodeString(text)
-	if !ok || err != nil || len(master) != MasterLen {
-		return nil, fmt.Errorf("%w: want %s and %d bytes in hex", ErrMaster, masterPrefix, MasterLen)
+	master, err := hex.DecodeString(strings.TrimPrefix(text, masterPrefix))
+	if err != nil || len(master) != MasterLen {
+		return nil, fmt.Errorf("%w: want %d bytes in hex, which %s may precede", ErrMaster, MasterLen, masterPrefix)
 	}
 	return master, nil
 }
@@ -148,6 +153,49 @@ func ParseMaster(text string) ([]byte, error) {
 func WriteMaster(path string, master []byte) error {
 	if err := durable.WriteFile(path, []byte(masterPrefix+hex.EncodeToString(master)+"\n"), 0o600); err != nil {
 		return fmt.Errorf("write the master key: %w", err)
+	}
+	return nil
+}
+
+// NextMaster is the file of a master key that is about to take the place of the one in path. Who replaces a master key writes it
+// there, then what it seals, and then calls [SettleMaster]: after a crash [FindMaster] finds the one that fits.
+func NextMaster(path string) string { return path + ".next" }
+
+// FindMaster finds the master key with an id, of any when id is empty, in the file path or in [NextMaster] of it, and gives a key
+// of it for a label, and the file that holds it. The key is nil when neither does.
+func FindMaster(path, label, id string) (k *Key, from string, err error) {
+	for _, from := range []string{path, NextMaster(path)} {
+		master, err := ReadMaster(from)
+		if err != nil {
+			return nil, "", err
+		}
+		if master == nil {
+			continue
+		}
+		k, err := New(master, label)
+		if err != nil {
+			return nil, "", err
+		}
+		if id == "" || k.ID() == id {
+			return k, from, nil
+		}
+	}
+	return nil, "", nil
+}
+
+// SettleMaster makes the master key in from, which is path or [NextMaster] of it, the one in path, and the only one.
+func SettleMaster(path, from string) error {
+	var err error
+	if next := NextMaster(path); from == next {
+		err = os.Rename(next, path)
+	} else if err = os.Remove(next); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = durable.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("put the master key in its place: %w", err)
 	}
 	return nil
 }
