@@ -92,3 +92,84 @@ func TestMaster(t *testing.T) {
 		}
 	}
 }
+
+// TestReplaceMaster: while a master key is replaced, that is found which fits.
+func TestReplaceMaster(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "master.key")
+	next := seal.NextMaster(path)
+	find := func(id string) (string, string) {
+		t.Helper()
+		k, from, err := seal.FindMaster(path, "a", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k == nil {
+			return "", from
+		}
+		return k.ID(), from
+	}
+	if id, _ := find(""); id != "" {
+		t.Errorf("%s without a file", id)
+	}
+	old, master := seal.Random(), seal.Random()
+	k1, err := seal.New(old, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	k2, err := seal.New(master, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(seal.WriteMaster(path, old), seal.WriteMaster(next, master)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ id, want, from string }{
+		{"", k1.ID(), path}, {k1.ID(), k1.ID(), path}, {k2.ID(), k2.ID(), next}, {"0123456789abcdef", "", ""},
+	} {
+		if id, from := find(c.id); id != c.want || from != c.from {
+			t.Errorf("%q: %s in %s", c.id, id, from)
+		}
+	}
+	for _, settle := range []struct {
+		from string
+		want []byte
+	}{{path, old}, {next, master}} {
+		if err := errors.Join(seal.WriteMaster(path, old), seal.WriteMaster(next, master), seal.SettleMaster(path, settle.from)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := seal.ReadMaster(path)
+		none, err2 := seal.ReadMaster(next)
+		if err != nil || err2 != nil || !bytes.Equal(got, settle.want) || none != nil {
+			t.Errorf("%s: %x, %x, %v, %v", settle.from, got, none, err, err2)
+		}
+	}
+	if err := seal.SettleMaster(path, path); err != nil {
+		t.Errorf("nothing to settle: %v", err)
+	}
+	if err := os.WriteFile(next, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := seal.FindMaster(path, "a", k1.ID()); !errors.Is(err, seal.ErrMaster) {
+		t.Errorf("a file that holds none: %v", err)
+	}
+}
+
+func TestParseMaster(t *testing.T) {
+	t.Parallel()
+	digits := strings.Repeat("0123456789abcdef", 4)
+	want, err := hex.DecodeString(digits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{digits, strings.ToUpper(digits), "spoor-master-key-v1:" + digits} {
+		if got, err := seal.ParseMaster(text); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%q: %x, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", digits[2:], digits + "00", "spoor-master-key-v2:" + digits, digits[1:] + "g", " " + digits} {
+		if _, err := seal.ParseMaster(text); !errors.Is(err, seal.ErrMaster) || strings.Contains(err.Error(), "0123456789") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
