@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -363,6 +364,110 @@ func TestMasterKey(t *testing.T) {
 	}
 	s.mustKey(t, "ann")
 	if _, err := s.Credential(t.Context(), session.ID, session.Token); !errors.Is(err, ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+}
+
+// TestReplaceMaster: access keys and tokens outlive the master key, sessions do not, and a crash at any moment leaves a state whose
+// access keys work.
+func TestReplaceMaster(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path, state := filepath.Join(dir, masterName), filepath.Join(dir, stateName)
+	next := path + ".next"
+	s := open(t, dir, Options{})
+	_, text := s.must(t, "ann", RoleAdmin)
+	if n, err := s.ReplaceMaster(); n != 0 || err != nil {
+		t.Fatalf("without access keys: %d, %v", n, err)
+	}
+	ann, key := s.mustKey(t, "ann")
+	was, err := s.Credential(t.Context(), key.ID, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, err := s.SessionToken(t.Context(), ann, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := func(path string) []byte {
+		t.Helper()
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	works := func(what string, s *Service, sessions bool) {
+		t.Helper()
+		if got, err := s.Credential(t.Context(), key.ID, ""); err != nil || got.Secret != was.Secret {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := s.Authenticate(t.Context(), text, home); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := s.Credential(t.Context(), session.ID, session.Token); (err == nil) != sessions {
+			t.Errorf("%s: a session: %v", what, err)
+		}
+	}
+	works("before", s, true)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{})
+	oldMaster, oldState := read(path), read(state)
+	if n, err := s.ReplaceMaster(); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	works("replaced", s, false)
+	if _, err := s.SessionToken(t.Context(), ann, 0); err != nil {
+		t.Errorf("a new session: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	newMaster, newState := read(path), read(state)
+	if slices.Equal(oldMaster, newMaster) {
+		t.Error("the master key is the same")
+	}
+	for _, c := range []struct {
+		name                string
+		master, next, state []byte
+		old                 bool
+	}{
+		{"with the next one", oldMaster, newMaster, oldState, true},
+		{"with the new state", oldMaster, newMaster, newState, false},
+		{"at the end", newMaster, nil, newState, false},
+	} {
+		for _, readOnly := range []bool{true, false} {
+			for path, b := range map[string][]byte{path: c.master, next: c.next, state: c.state} {
+				err := os.RemoveAll(path)
+				if b != nil {
+					err = os.WriteFile(path, b, 0o600)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			s, err := Open(t.Context(), dir, Options{ReadOnly: readOnly})
+			if err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+			works(c.name, s, c.old)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, err = os.Stat(next)
+			if left := err == nil; left != (readOnly && c.next != nil) {
+				t.Errorf("%s: read only %v: %s is there: %v", c.name, readOnly, next, left)
+			}
+		}
+	}
+	// Without the master key nothing is replaced.
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir, Options{})
+	if _, err := s.ReplaceMaster(); !errors.Is(err, ErrDamaged) {
 		t.Errorf("%v", err)
 	}
 }

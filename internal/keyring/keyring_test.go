@@ -689,3 +689,87 @@ func BenchmarkGenerateDataKey(b *testing.B) {
 		}
 	}
 }
+
+// TestDetach: the master key can be moved away from the ring and back beside it, and a move that was cut short is finished.
+func TestDetach(t *testing.T) {
+	t.Parallel()
+	ctx, dir := t.Context(), t.TempDir()
+	path := filepath.Join(dir, MasterFile)
+	r := open(t, dir, Options{})
+	k := create(t, r)
+	d, err := r.GenerateDataKey(ctx, k.ARN, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := seal.ReadMaster(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := seal.Random()
+	is(t, "a short one", r.Detach(ctx, elsewhere[1:]), ErrInvalid)
+	is(t, "detach", r.Detach(ctx, elsewhere), nil)
+	if exists(path) {
+		t.Error("the old master key is left")
+	}
+	is(t, "use", second(r.Unwrap(ctx, d.Wrapped, nil)), nil)
+	is(t, "rewrap without one", r.Rewrap(ctx, nil), ErrInvalid)
+	is(t, "close", r.Close(), nil)
+	is(t, "without it", second(Open(ctx, dir, Options{Account: account, Region: region})), ErrMaster)
+
+	// A crash before the old one was removed.
+	is(t, "write", seal.WriteMaster(path, first), nil)
+	is(t, "the old one beside it", second(Open(ctx, dir, Options{Account: account, Region: region})), ErrMaster)
+	r = open(t, dir, Options{Master: elsewhere})
+	before, err := os.ReadFile(filepath.Join(dir, StateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(t, "again", r.Detach(ctx, elsewhere), nil)
+	if after, err := os.ReadFile(filepath.Join(dir, StateFile)); exists(path) || err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the old master key is left, or the state was written: %v", err)
+	}
+
+	// Back: the file beside the ring holds it already, and stays.
+	beside := seal.Random()
+	is(t, "write", seal.WriteMaster(path, beside), nil)
+	is(t, "back", r.Detach(ctx, beside), nil)
+	is(t, "close", r.Close(), nil)
+	r = open(t, dir, Options{})
+	is(t, "use", second(r.Unwrap(ctx, d.Wrapped, nil)), nil)
+	is(t, "closed", func() error { is(t, "close", r.Close(), nil); return r.Detach(ctx, elsewhere) }(), ErrClosed)
+	if !exists(path) {
+		t.Error("after an error the master key is gone")
+	}
+}
+
+func TestLook(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	is(t, "none", second(Look(dir, "", time.Now())), os.ErrNotExist)
+	c := &clock{now: time.Date(2026, 3, 9, 8, 0, 0, 0, time.UTC)}
+	r := open(t, dir, Options{Now: c.Now})
+	k := create(t, r)
+	other, _, err := r.Create(Ref{Account: "000000000001", Region: region}, Spec{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	is(t, "pending", last(r.ScheduleDeletion(k.ARN, 7)), nil)
+	for _, step := range []struct {
+		days int
+		want []string
+	}{{0, []string{other.ID, k.ID}}, {7, []string{other.ID}}} {
+		c.days(step.days)
+		list, err := Look(dir, "", c.Now())
+		var got []string
+		for _, l := range list {
+			got = append(got, l.ID)
+		}
+		if err != nil || !slices.Equal(got, step.want) {
+			t.Errorf("after %d days: %q, %v", step.days, got, err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, StateFile), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	is(t, "damaged", second(Look(dir, "", c.Now())), ErrDamaged)
+}
