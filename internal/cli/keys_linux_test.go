@@ -24,7 +24,9 @@ type typist struct {
 	keyboard, terminal *os.File
 }
 
-func newTypist(t *testing.T) typist {
+// newTypist sits down at a terminal, which stays open until the test of all ends: what reads it is not ended by an interrupt, but when
+// the typist has gone.
+func newTypist(t, all *testing.T) typist {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -42,7 +44,7 @@ func newTypist(t *testing.T) typist {
 	if err != nil {
 		t.Skipf("there are no terminals here: %v", err)
 	}
-	t.Cleanup(func() { _ = terminal.Close() }) // the test has ended
+	all.Cleanup(func() { _ = terminal.Close() }) // the test has ended
 	return typist{t, keyboard, terminal}
 }
 
@@ -119,6 +121,7 @@ func TestAskMasterKey(t *testing.T) {
 	serve := []string{"serve", "--ask-master-key", "--data", data, "--set", "http.listen=127.0.0.1:0", "--set", "aws.listen=127.0.0.1:0"}
 	file := filepath.Join(t.TempDir(), "next")
 	replace := []string{"keys", "replace-master", "--data", data, "--ask-master-key", "--new-generate", file}
+	all := t
 	for _, c := range []struct {
 		name, typed string
 		args        []string
@@ -134,7 +137,7 @@ func TestAskMasterKey(t *testing.T) {
 		{"replace", text, replace, ExitClean, "Master key that the key ring has: \n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newTypist(t)
+			p := newTypist(t, all)
 			out := &watched{}
 			code, stderr := p.spoor(c.typed, out, c.args...)
 			if code != c.code || !strings.Contains(stderr, c.wants) {

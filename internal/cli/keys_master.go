@@ -259,10 +259,14 @@ func (e *env) askMaster(ctx context.Context, prompt string) (string, error) {
 // askSecret asks for a secret on the terminal.
 func (e *env) askSecret(ctx context.Context, prompt string) (string, error) {
 	in, ok := e.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(in.Fd())) {
+	fd := -1
+	if ok {
+		fd = int(in.Fd())
+	}
+	if !term.IsTerminal(fd) {
 		return "", usagef("--ask-master-key: standard input is no terminal; give the master key by a file, or by the variable SPOOR_KEYS_MASTER_KEY")
 	}
-	was, err := term.GetState(int(in.Fd()))
+	was, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("ask on the terminal: %w", err)
 	}
@@ -273,7 +277,7 @@ func (e *env) askSecret(ctx context.Context, prompt string) (string, error) {
 	}
 	got := make(chan answer, 1)
 	go func() { // nothing ends the reading of a terminal: after an interrupt it goes on until the process ends
-		text, err := term.ReadPassword(int(in.Fd()))
+		text, err := term.ReadPassword(fd)
 		got <- answer{text, err}
 	}()
 	select {
@@ -285,7 +289,7 @@ func (e *env) askSecret(ctx context.Context, prompt string) (string, error) {
 		return string(a.text), nil
 	case <-ctx.Done():
 		fmt.Fprintln(e.stderr)
-		return "", errors.Join(ctx.Err(), term.Restore(int(in.Fd()), was))
+		return "", errors.Join(ctx.Err(), term.Restore(fd, was))
 	}
 }
 
