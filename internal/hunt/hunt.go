@@ -70,22 +70,32 @@ func Run(ctx context.Context, opts Options) (res *Result, err error) {
 	if err := intake.Run(ctx, opts.Intake, h.newWorker); err != nil {
 		return nil, err
 	}
-	all := newCollector(h.seed)
-	var timeline timeline
-	for _, w := range h.workers {
-		all.merge(w.stats)
-		timeline.merge(&w.timeline)
+	// The counts are put together while the windows of the rules are gone through.
+	all, timeline := newCollector(h.seed), timeline{}
+	var stats Stats
+	counted := make(chan struct{})
+	go func() {
+		defer close(counted)
+		for _, w := range h.workers {
+			all.merge(w.stats)
+			timeline.merge(&w.timeline)
+		}
+		stats = all.stats()
+	}()
+	var found *detect.Result
+	if h.batch != nil {
+		found, err = h.batch.Finish(ctx)
+	}
+	<-counted
+	if err != nil {
+		return nil, fmt.Errorf("join what the rules found: %w", err)
 	}
 	res = &Result{
 		Version: opts.Version, Started: opts.Now, Inputs: opts.Intake.Named,
-		First: clock(all.first), Last: clock(all.last), Stats: all.stats(), Ledger: led.Report(),
+		First: clock(all.first), Last: clock(all.last), Stats: stats, Ledger: led.Report(),
 	}
 	res.Timeline, res.TimelineCut = timeline.entries(), timeline.cut
-	if h.batch != nil {
-		found, err := h.batch.Finish(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("join what the rules found: %w", err)
-		}
+	if found != nil {
 		res.Findings, res.Notes, res.Hits = found.Findings, found.Notes, found.Rules
 		res.Rules.Loaded, res.Rules.Correlations = opts.Rules.Count()
 		res.Rules.Off = len(opts.Rules.Off())

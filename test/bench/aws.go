@@ -441,7 +441,7 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 	if id == "" {
 		return errors.New("there is no event data store spoor")
 	}
-	fmt.Fprintf(b.page, "\n### Lake\n\nFrom StartQuery until GetQueryResults has the rows, asked every 3 ms when the time has passed that it takes directly (each asking is a call that is recorded, and takes its time from the query), beside the same SQL by `POST /api/v1/query`: medians of %d, in turns.\n", lakeRuns)
+	fmt.Fprintf(b.page, "\n### Lake\n\nFrom StartQuery until GetQueryResults has the rows, asked every 5 ms from 3 ms after the time on that it took directly just before (each asking is a call that is recorded, and takes its time from the query), beside the same SQL by `POST /api/v1/query`, in turns: medians of %d, what is more of the differences in each turn.\n", lakeRuns)
 	fmt.Fprintf(b.page, "\n| SQL | rows | directly, ms | Lake, ms | more, ms |\n|---|--:|--:|--:|--:|\n")
 	worst := time.Duration(-1 << 62)
 	for _, q := range []string{
@@ -466,8 +466,8 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 			if err := c.cloudTrail(ctx, "StartQuery", map[string]string{"QueryStatement": fmt.Sprintf(q, id)}, &started); err != nil {
 				return err
 			}
-			time.Sleep(took - time.Since(began))
-			for {
+			for at := took + 3*time.Millisecond; ; at += 5 * time.Millisecond {
+				time.Sleep(at - time.Since(began))
 				var out struct {
 					QueryStatus, ErrorMessage string
 					QueryResultRows           []json.RawMessage
@@ -482,18 +482,18 @@ func (b *bench) lakeQueries(ctx context.Context, s *rig.Server, c *awsClient) er
 				if out.QueryStatus != "QUEUED" && out.QueryStatus != "RUNNING" {
 					return fmt.Errorf("a query is %s: %s", out.QueryStatus, out.ErrorMessage)
 				}
-				time.Sleep(3 * time.Millisecond)
+				at = max(at, time.Since(began))
 			}
-			lake = append(lake, time.Since(began))
+			lake = append(lake, time.Since(began)-took)
 		}
 		if rows != of {
 			return fmt.Errorf("%d rows by Lake, %d directly: %s", rows, of, q)
 		}
 		slices.Sort(direct)
 		slices.Sort(lake)
-		more := rig.Percentile(lake, 50) - rig.Percentile(direct, 50)
+		more := rig.Percentile(lake, 50)
 		worst = max(worst, more)
-		fmt.Fprintf(b.page, "| `%s` | %d | %s | %s | %s |\n", fmt.Sprintf(q, "…"), rows, millis(rig.Percentile(direct, 50)), millis(rig.Percentile(lake, 50)), millis(more))
+		fmt.Fprintf(b.page, "| `%s` | %d | %s | %s | %s |\n", fmt.Sprintf(q, "…"), rows, millis(rig.Percentile(direct, 50)), millis(rig.Percentile(direct, 50)+more), millis(more))
 	}
 	fmt.Fprintf(b.page, "\n- a Lake query takes %s ms more than the same SQL directly, wanted ≤ %s: %s\n", millis(worst), millis(lakeMore), sayReached(worst <= lakeMore))
 	b.say("Lake: %s more", worst)
