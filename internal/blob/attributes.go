@@ -51,7 +51,7 @@ type attributes struct {
 // openAttributes finds out what the file system of a folder has. A folder that began with attributes beside its files goes on so.
 func openAttributes(dir, buckets, archive string) (*attributes, error) {
 	a := &attributes{buckets: buckets, archive: archive, watched: map[*os.File]*publication{}}
-	beside := filepath.Join(dir, "attributes")
+	beside := besideOf(dir)
 	if _, err := os.Stat(beside); errors.Is(err, fs.ErrNotExist) {
 		works, err := hasAttributes(dir)
 		if err != nil {
@@ -74,6 +74,9 @@ func openAttributes(dir, buckets, archive string) (*attributes, error) {
 	a.MetadataStorer, a.beside = s, beside
 	return a, nil
 }
+
+// besideOf is where attributes lie beside the files of a folder.
+func besideOf(dir string) string { return filepath.Join(dir, "attributes") }
 
 // hasAttributes tries whether files can have attributes, one as large as those of objects with much metadata.
 func hasAttributes(dir string) (works bool, err error) {

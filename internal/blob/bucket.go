@@ -109,7 +109,11 @@ type state struct {
 }
 
 func openState(ctx context.Context, dir string, o LocalOptions) (*statefile.File[state], error) {
-	return statefile.Open(ctx, dir, statefile.Options[state]{
+	return statefile.Open(ctx, dir, stateOptions(o))
+}
+
+func stateOptions(o LocalOptions) statefile.Options[state] {
+	return statefile.Options[state]{
 		What: "the buckets", Document: stateDocument(), Decode: decodeState,
 		New: func() *state {
 			return &state{Format: stateFormat, Version: stateVersion, Buckets: map[string]*bucketConfig{}}
@@ -125,7 +129,7 @@ func openState(ctx context.Context, dir string, o LocalOptions) (*statefile.File
 			return append(b, '\n'), err
 		},
 		Locked: ErrLocked, Closed: ErrClosed, Wait: o.Wait, Log: o.Log,
-	})
+	}
 }
 
 func stateDocument() durable.Document {
@@ -212,11 +216,13 @@ func (g *Logging) check() error {
 }
 
 // config is what is known of a bucket that has a folder.
-func (l *Local) config(name string) bucketConfig {
-	if c := l.state.Get().Buckets[name]; c != nil {
+func (l *Local) config(name string) bucketConfig { return l.state.Get().config(name, l.o) }
+
+func (s *state) config(name string, o LocalOptions) bucketConfig {
+	if c := s.Buckets[name]; c != nil {
 		return *c
 	}
-	return bucketConfig{Account: l.o.Account, Region: l.o.Region}
+	return bucketConfig{Account: o.Account, Region: o.Region}
 }
 
 // change changes what is known of a bucket.

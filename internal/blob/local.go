@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/oklog/ulid/v2"
-	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
@@ -195,28 +193,8 @@ func lower(m map[string]string) map[string]string {
 
 // Get implements [Storage].
 func (l *Local) Get(ctx context.Context, bucket, key string) (io.ReadCloser, Object, error) {
-	out, err := l.store.get(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
-	if err != nil {
-		return nil, Object{}, named(err, "get", bucket, key)
-	}
-	o := Object{
-		Key: key, VersionID: text(out.VersionId), ETag: unquote(out.ETag), Size: *out.ContentLength, Modified: *out.LastModified,
-		ContentType: text(out.ContentType), ContentEncoding: text(out.ContentEncoding), Metadata: out.Metadata, KMSKey: text(out.SSEKMSKeyId),
-	}
-	if out.Body == nil {
-		return http.NoBody, o, nil
-	}
-	if b, ok := out.Body.(body); ok && o.KMSKey != "" {
-		h, _, err := readHead(b.Closer.(*os.File))
-		if err != nil {
-			return nil, Object{}, named(errors.Join(err, b.Close()), "get", bucket, key)
-		}
-		o.EncryptionContext = h.Context
-	}
-	return out.Body, o, nil
+	return l.store.read(ctx, bucket, key)
 }
-
-func unquote(etag *string) string { return strings.Trim(text(etag), `"`) }
 
 // Head implements [Storage].
 func (l *Local) Head(ctx context.Context, bucket, key string) (Object, error) {
@@ -224,36 +202,13 @@ func (l *Local) Head(ctx context.Context, bucket, key string) (Object, error) {
 }
 
 // HeadVersion is Head of a version, the current one when it is empty. A delete marker is [ErrNoKey].
-func (l *Local) HeadVersion(ctx context.Context, bucket, key, version string) (Object, error) {
-	out, p, err := l.store.head(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, VersionId: &version})
-	if err != nil {
-		err = named(err, "look at", bucket, key)
-		if e, ok := err.(*storageError); ok && p.marker {
-			e.kind = ErrNoKey
-		}
-		return Object{}, err
-	}
-	o := Object{
-		Key: key, VersionID: text(out.VersionId), ETag: unquote(out.ETag), Size: *out.ContentLength, Modified: *out.LastModified,
-		ContentType: text(out.ContentType), ContentEncoding: text(out.ContentEncoding), Metadata: out.Metadata, KMSKey: text(out.SSEKMSKeyId),
-	}
-	if o.KMSKey != "" {
-		if o.EncryptionContext, err = contextOf(p.path()); err != nil {
-			return Object{}, named(err, "look at", bucket, key)
-		}
-	}
-	return o, nil
+func (l *Local) HeadVersion(_ context.Context, bucket, key, version string) (Object, error) {
+	return l.store.tell(bucket, key, version)
 }
 
-// contextOf reads the encryption context of a sealed file.
-func contextOf(path string) (_ map[string]string, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	h, _, err := readHead(f)
-	return h.Context, err
+// List implements [Storage].
+func (l *Local) List(ctx context.Context, bucket, prefix, after string, most int) ([]Object, bool, error) {
+	return l.store.list(ctx, bucket, prefix, after, most)
 }
 
 // Upload is what is known of an upload that was begun: the key that seals it, empty for none, and its encryption context.
@@ -277,75 +232,6 @@ func (l *Local) Upload(_ context.Context, bucket, key, id string) (Upload, error
 		return Upload{}, named(err, "look at an upload to", bucket, key)
 	}
 	return Upload{k.Key, k.Context}, nil
-}
-
-// List implements [Storage].
-func (l *Local) List(ctx context.Context, bucket, prefix, after string, most int) ([]Object, bool, error) {
-	if most < 1 || most > maxList {
-		most = maxList
-	}
-	s := l.store
-	dir, err := s.root(bucket)
-	if err != nil {
-		return nil, false, named(err, "list", bucket, prefix)
-	}
-	found := make([]Object, 0, min(most, 64))
-	w, err := backend.Walk(ctx, os.DirFS(dir), prefix, "", after, int32(most), func(path string, d fs.DirEntry) (s3response.Object, error) {
-		o, err := s.entry(dir, path, d)
-		if err != nil {
-			return s3response.Object{}, err
-		}
-		found = append(found, o)
-		return s3response.Object{}, nil
-	}, []string{tmpName})
-	if err != nil {
-		return nil, false, named(err, "list", bucket, prefix)
-	}
-	if len(found) > len(w.Objects) {
-		found = found[:len(w.Objects)]
-	}
-	return found, w.Truncated, nil
-}
-
-// entry is what a list tells of an object.
-func (s *store) entry(dir, path string, d fs.DirEntry) (Object, error) {
-	etag, err := s.attrs.get(nil, dir, path, attrETag)
-	if err != nil {
-		return Object{}, err
-	}
-	if d.IsDir() && etag == nil || !d.IsDir() && !d.Type().IsRegular() {
-		return Object{}, backend.ErrSkipObj
-	}
-	marker, err := s.attrs.get(nil, dir, path, attrMarker)
-	if err != nil {
-		return Object{}, err
-	}
-	if marker != nil {
-		return Object{}, backend.ErrSkipObj
-	}
-	info, err := d.Info()
-	if isAbsent(err) {
-		return Object{}, backend.ErrSkipObj
-	}
-	if err != nil {
-		return Object{}, err
-	}
-	o := Object{Key: path, ETag: strings.Trim(string(etag), `"`), Modified: info.ModTime()}
-	if d.IsDir() {
-		return o, nil
-	}
-	o.Size = info.Size()
-	m, err := s.mark(nil, dir, path)
-	if err != nil {
-		return Object{}, fmt.Errorf("object %q: %w", path, err)
-	}
-	if m != nil {
-		o.KMSKey = m.Key
-		if o.Size, err = m.size(o.Size); err != nil {
-			return Object{}, fmt.Errorf("object %q: %w", path, err)
-		}
-	}
-	return o, nil
 }
 
 // Delete removes an object, or a version of it. In a bucket with versions an object without version gets a delete marker. Locks of

@@ -88,10 +88,10 @@ func (s *store) complete(how sealing, bucket, key string) *sealing {
 
 // seal makes the sealer of a new object.
 func (s *store) seal(ctx context.Context, how *sealing) (*sealer, error) {
-	if s.local.o.Keys == nil {
+	if s.keys == nil {
 		return nil, refused("KMS.NotFoundException", http.StatusBadRequest, "There is no key ring")
 	}
-	key, err := s.local.o.Keys.GenerateDataKey(ctx, how.key, how.context)
+	key, err := s.keys.GenerateDataKey(ctx, how.key, how.context)
 	if err != nil {
 		return nil, ofKeys(err)
 	}

@@ -88,14 +88,6 @@ func (s *store) versions(bucket, key string) ([]string, error) {
 	return ids, nil
 }
 
-// shown is the version id that answers have: none in a bucket that never had versions.
-func (s *store) shown(bucket, version string) *string {
-	if s.versioning(bucket) == "" {
-		return ptr("")
-	}
-	return &version
-}
-
 // GetObject implements backend.Backend.
 func (s *store) GetObject(ctx context.Context, in *s3.GetObjectInput) (*s3.GetObjectOutput, error) {
 	out, err := s.get(ctx, in)
@@ -150,7 +142,7 @@ func (s *store) get(ctx context.Context, in *s3.GetObjectInput) (_ *s3.GetObject
 	}
 	var clear *opened
 	if mark != nil {
-		if clear, err = openSealed(ctx, s.local.o.Keys, f, size); err != nil {
+		if clear, err = openSealed(ctx, s.keys, f, size); err != nil {
 			return nil, ofKeys(err)
 		}
 		size = clear.size

@@ -52,9 +52,8 @@ type store struct {
 	*posix.Posix
 	plain *posix.Posix // that does not hash what it stores, for sealed objects
 
-	local            *Local
-	buckets, archive string // folders
-	attrs            *attributes
+	files
+	local *Local
 
 	locks [stripes]sync.Mutex // of keys: who publishes or removes one holds its lock
 
@@ -66,7 +65,7 @@ type store struct {
 }
 
 func newStore(l *Local, dir string) (*store, error) {
-	s := &store{local: l, buckets: filepath.Join(dir, "buckets"), archive: filepath.Join(dir, "versions"), known: map[string]struct{}{}}
+	s := &store{files: filesOf(dir, l.o.Keys, l.config), local: l, known: map[string]struct{}{}}
 	for _, d := range []string{s.buckets, s.archive} {
 		if err := durable.MkdirAll(d, 0o700); err != nil {
 			return nil, err
@@ -164,20 +163,6 @@ func isAbsent(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
-// root is the folder of a bucket.
-func (s *store) root(bucket string) (string, error) {
-	if !goodBucket(bucket) {
-		return "", s3err.GetBucketErr(s3err.ErrNoSuchBucket, bucket)
-	}
-	dir := filepath.Join(s.buckets, bucket)
-	if info, err := os.Stat(dir); isAbsent(err) || err == nil && !info.IsDir() {
-		return "", s3err.GetBucketErr(s3err.ErrNoSuchBucket, bucket)
-	} else if err != nil {
-		return "", err
-	}
-	return dir, nil
-}
-
 // goodKey reports whether a key is one of an object that can be here: a file with that path.
 func goodKey(key string) bool {
 	if key == "" || len(key) > maxKey || !utf8.ValidString(key) || strings.IndexByte(key, 0) >= 0 {
@@ -208,97 +193,6 @@ func (s *store) lock(bucket, key string) (unlock func()) {
 	m := &s.locks[h.Sum32()%stripes]
 	m.Lock()
 	return m.Unlock
-}
-
-// archived is the folder of the versions of a key that are not the current one, as bucket and object of the backend.
-func (s *store) archived(bucket, key string) (dir, object string) {
-	return filepath.Join(s.archive, bucket), versionsOf(key)
-}
-
-// place is a version of an object.
-type place struct {
-	dir, object string // bucket and object of the backend
-	version     string // [nullVersion] for one that was made without versions
-	marker      bool
-}
-
-func (p place) path() string { return filepath.Join(p.dir, p.object) }
-
-// locate finds a version of an object, the current one when version is empty.
-func (s *store) locate(bucket, key, version string) (place, error) {
-	dir, err := s.root(bucket)
-	if err != nil {
-		return place{}, err
-	}
-	absent := s3err.S3Error(s3err.GetAPIError(s3err.ErrNoSuchKey))
-	if version != "" {
-		if !goodVersion(version) {
-			return place{}, s3err.GetInvalidArgumentErr(s3err.InvalidArgVersionId, version)
-		}
-		absent = s3err.GetNoSuchVersionErr(key, version)
-	}
-	if !goodKey(key) {
-		return place{}, absent
-	}
-	p := place{dir: dir, object: key}
-	if strings.HasSuffix(key, "/") { // is no file, and has no versions
-		p.version = nullVersion
-		return p, nil
-	}
-	if p.version, p.marker, err = s.look(dir, key); err == nil && (version == "" || version == p.version) {
-		return p, nil
-	}
-	if err != nil && !isAbsent(err) {
-		return place{}, err
-	}
-	if version == "" {
-		return place{}, absent
-	}
-	p.dir, p.object = s.archived(bucket, key)
-	p.object = filepath.Join(p.object, version)
-	_, p.marker, err = s.look(p.dir, p.object)
-	if isAbsent(err) {
-		return place{}, absent
-	}
-	p.version = version
-	return p, err
-}
-
-// look tells the version that a file is.
-func (s *store) look(dir, object string) (version string, marker bool, err error) {
-	info, err := os.Lstat(filepath.Join(dir, object))
-	if err != nil {
-		return "", false, err
-	}
-	if !info.Mode().IsRegular() {
-		return "", false, fs.ErrNotExist
-	}
-	id, err := s.attrs.get(nil, dir, object, attrVersion)
-	if err != nil {
-		return "", false, err
-	}
-	m, err := s.attrs.get(nil, dir, object, attrMarker)
-	if err != nil {
-		return "", false, err
-	}
-	version = string(id)
-	if version == "" {
-		version = nullVersion
-	}
-	return version, m != nil, nil
-}
-
-// mark reads whether a file is sealed; nil says that it is not.
-func (s *store) mark(f *os.File, dir, object string) (*sealMark, error) {
-	b, err := s.attrs.get(f, dir, object, attrSealed)
-	if err != nil || b == nil {
-		return nil, err
-	}
-	m := &sealMark{}
-	if err := json.Unmarshal(b, m); err != nil {
-		return nil, fmt.Errorf("%w: its mark: %w", ErrTampered, err)
-	}
-	return m, nil
 }
 
 // generation is a point in time for [store.settle].

@@ -83,11 +83,11 @@ func (s *store) CreateMultipartUpload(ctx context.Context, in s3response.CreateM
 	}
 	var sealed []byte
 	if how != nil {
-		if s.local.o.Keys == nil {
+		if s.keys == nil {
 			_, err := s.seal(ctx, how)
 			return out, s.forGateway(err)
 		}
-		k, err := s.local.o.Keys.GenerateDataKey(ctx, how.key, how.context)
+		k, err := s.keys.GenerateDataKey(ctx, how.key, how.context)
 		if err != nil {
 			return out, s.forGateway(ofKeys(err))
 		}
@@ -124,7 +124,7 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 	}
 	var dataKey []byte
 	if k != nil {
-		data, err := unwrap(ctx, s.local.o.Keys, k.Wrapped, k.Context)
+		data, err := unwrap(ctx, s.keys, k.Wrapped, k.Context)
 		if err != nil {
 			return nil, s.forGateway(ofKeys(err))
 		}
@@ -277,7 +277,7 @@ type assembly struct {
 }
 
 func (a *assembly) open(ctx context.Context, k *uploadKey) error {
-	data, err := unwrap(ctx, a.s.local.o.Keys, k.Wrapped, k.Context)
+	data, err := unwrap(ctx, a.s.keys, k.Wrapped, k.Context)
 	if err != nil {
 		return err
 	}

@@ -97,6 +97,7 @@ type Ring struct {
 	dir   string
 	state *statefile.File[file]
 	own   *seal.Key // that [Ring.Seal] uses
+	look  bool      // it is another process's: nothing is written
 	due   atomic.Pointer[plan]
 
 	rewrap sync.Mutex // held by Rewrap
@@ -120,10 +121,7 @@ func Open(ctx context.Context, dir string, o Options) (_ *Ring, err error) {
 		return nil, fmt.Errorf("open the key ring: account %.40q and Region %.40q: %w", o.Account, o.Region, ErrInvalid)
 	}
 	r := &Ring{o: o, dir: dir, keys: map[string]*seal.Key{}}
-	r.state, err = statefile.Open(ctx, dir, statefile.Options[file]{
-		What: "the key ring", Document: document(), Decode: r.decode, New: newState, Clone: (*file).clone, Check: (*file).check,
-		Encode: (*file).encode, Locked: ErrLocked, Closed: ErrClosed, Wait: o.Wait, Log: o.Log,
-	})
+	r.state, err = statefile.Open(ctx, dir, r.stateOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +151,13 @@ func Open(ctx context.Context, dir string, o Options) (_ *Ring, err error) {
 		}
 	}
 	return r, r.maintain()
+}
+
+func (r *Ring) stateOptions() statefile.Options[file] {
+	return statefile.Options[file]{
+		What: "the key ring", Document: document(), Decode: r.decode, New: newState, Clone: (*file).clone, Check: (*file).check,
+		Encode: (*file).encode, Locked: ErrLocked, Closed: ErrClosed, Wait: r.o.Wait, Log: r.o.Log,
+	}
 }
 
 // decode reads a state, and opens its root.
@@ -215,6 +220,9 @@ func (r *Ring) findMaster(id string) (*seal.Key, error) {
 	k, from, err := seal.FindMaster(path, masterLabel, id)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMaster, err)
+	}
+	if k != nil && r.look {
+		return k, nil
 	}
 	if k != nil {
 		return k, seal.SettleMaster(path, from)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -87,11 +88,8 @@ func Open[S any](ctx context.Context, dir string, o Options[S]) (_ *File[S], err
 	if err := durable.RemoveParts(dir); err != nil {
 		return nil, fmt.Errorf("open %s: %w", o.What, err)
 	}
-	var s *S
-	if _, err = o.Document.Read(filepath.Join(dir, Name), func(b []byte) (err error) {
-		s, err = o.Decode(b)
-		return err
-	}); err != nil {
+	s, err := read(dir, o)
+	if err != nil {
 		return nil, err
 	}
 	if s == nil {
@@ -102,6 +100,30 @@ func Open[S any](ctx context.Context, dir string, o Options[S]) (_ *File[S], err
 	}
 	f.snap.Store(s)
 	return f, nil
+}
+
+// Look reads the state in a folder as it is, whole, without its lock: another process may have it. Changes of it are refused, as after
+// Close. Of the options, those of a lock are not needed. The error is [fs.ErrNotExist] where there is no state.
+func Look[S any](dir string, o Options[S]) (*File[S], error) {
+	s, err := read(dir, o)
+	if err == nil && s == nil {
+		err = fmt.Errorf("%s: there is none in %s: %w", o.What, dir, fs.ErrNotExist)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &File[S]{dir: dir, o: o}
+	f.snap.Store(s)
+	return f, nil
+}
+
+// read reads the file of a state; nil when there is none. The file is replaced as a whole, so that one is never read in part.
+func read[S any](dir string, o Options[S]) (s *S, err error) {
+	_, err = o.Document.Read(filepath.Join(dir, Name), func(b []byte) (err error) {
+		s, err = o.Decode(b)
+		return err
+	})
+	return s, err
 }
 
 // Get is the state as it is now. It must not be changed.

@@ -1,6 +1,7 @@
 package trail
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,10 +49,7 @@ func Open(ctx context.Context, dir string, o Options) (*Book, error) {
 	b := &Book{o: o, turn: make(chan struct{}, 1), pending: map[string]bool{}, changed: make(chan struct{})}
 	b.org.Store(&o.Organization)
 	var err error
-	b.file, err = statefile.Open(ctx, dir, statefile.Options[file]{
-		What: "the trails", Document: document(), Decode: decodeState, New: newState, Clone: (*file).clone, Check: (*file).check,
-		Encode: func(f *file) ([]byte, error) { return f.encode(b.now()) }, Locked: ErrLocked, Closed: ErrClosed, Wait: o.Wait, Log: o.Log,
-	})
+	b.file, err = statefile.Open(ctx, dir, b.stateOptions())
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +58,24 @@ func Open(ctx context.Context, dir string, o Options) (*Book, error) {
 		return nil, errors.Join(fmt.Errorf("open the trails: %w", err), b.file.Close(nil))
 	}
 	return b, nil
+}
+
+func (b *Book) stateOptions() statefile.Options[file] {
+	return statefile.Options[file]{
+		What: "the trails", Document: document(), Decode: decodeState, New: newState, Clone: (*file).clone, Check: (*file).check,
+		Encode: func(f *file) ([]byte, error) { return f.encode(b.now()) }, Locked: ErrLocked, Closed: ErrClosed, Wait: b.o.Wait, Log: b.o.Log,
+	}
+}
+
+// Look gives the trails of the book in a folder, of all accounts, as they lie there: it locks and changes nothing, so that another
+// process may have the book. partition may be empty. The error is [fs.ErrNotExist] where there is no book.
+func Look(dir, partition string) ([]Info, error) {
+	b := &Book{o: Options{Partition: cmp.Or(partition, "aws"), Now: time.Now}}
+	var err error
+	if b.file, err = statefile.Look(dir, b.stateOptions()); err != nil {
+		return nil, err
+	}
+	return b.list(b.file.Get(), func(t *entry) bool { return !t.deleted() }), nil
 }
 
 // Close ends the book.

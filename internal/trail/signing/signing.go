@@ -91,11 +91,31 @@ func Open(dir string, s Sealer, now func() time.Time) (*Keys, error) {
 		return nil, fmt.Errorf("open the keys of digests: %w", err)
 	}
 	k := &Keys{path: filepath.Join(dir, fileName), seal: s, now: now, open: map[string]*rsa.PrivateKey{}}
+	return k, k.read()
+}
+
+// OpenReadOnly opens the keys of a folder for their public halves alone, those that are there now. Another process may have the
+// folder, and nothing is written to it. Where there are none, there is no error.
+func OpenReadOnly(dir string) (*Keys, error) {
+	k := &Keys{path: filepath.Join(dir, fileName), seal: publicOnly{}, now: time.Now, open: map[string]*rsa.PrivateKey{}}
+	return k, k.read()
+}
+
+// publicOnly is the sealer of who has no private keys.
+type publicOnly struct{}
+
+var errPublicOnly = errors.New("the keys of digests were opened for reading")
+
+func (publicOnly) Seal(string, []byte) ([]byte, error)   { return nil, errPublicOnly }
+func (publicOnly) Unseal(string, []byte) ([]byte, error) { return nil, errPublicOnly }
+
+// read reads the file, which is replaced as a whole.
+func (k *Keys) read() error {
 	_, err := document().Read(k.path, func(b []byte) (err error) {
 		k.pairs, err = decode(b)
 		return err
 	})
-	return k, err
+	return err
 }
 
 func decode(b []byte) ([]pair, error) {
