@@ -164,17 +164,29 @@ func (e *env) oldMaster(ctx context.Context, f *masterFlags, l *config.Loaded) (
 		master, err = seal.ParseMaster(text)
 		return master, "the one that was typed", err
 	}
-	if err := l.ReadMaster(); err != nil {
+	if master, err = configuredMaster(l); err != nil {
 		return nil, "", usageError{err}
 	}
-	from = masterSetting(l)
-	if from == "" {
+	if from = masterSetting(l); from == "" {
 		return nil, "the file beside it", nil
 	}
-	if master, err = seal.ParseMaster(l.Config.Keys.Master.Reveal()); err != nil {
-		return nil, "", usageError{fmt.Errorf("%s: %w", from, err)}
-	}
 	return master, "that of " + from, nil
+}
+
+// configuredMaster is the master key that a configuration gives; nil for none, which is the file beside the ring.
+func configuredMaster(l *config.Loaded) ([]byte, error) {
+	if err := l.ReadMaster(); err != nil {
+		return nil, err
+	}
+	from := masterSetting(l)
+	if from == "" {
+		return nil, nil
+	}
+	master, err := seal.ParseMaster(l.Config.Keys.Master.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", from, err)
+	}
+	return master, nil
 }
 
 // masterSetting is the setting of a configuration that gives the master key, with where it is; "" for none.

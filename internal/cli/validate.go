@@ -35,9 +35,12 @@ import (
 
 // validateFlags are the flags of spoor validate.
 type validateFlags struct {
-	cmd  *cobra.Command
-	show reportFlags
-	s3   s3.Options
+	cmd    *cobra.Command
+	show   reportFlags
+	s3     s3.Options
+	config configFlags // of an installation whose folders are read
+
+	masterFile string
 
 	start, since, end, until      string
 	regions, accounts, accountIDs []string
@@ -59,14 +62,17 @@ func (e *env) validate() *cobra.Command {
 	var f validateFlags
 	formats := report.ValidationFormats[:]
 	c := &cobra.Command{
-		Use:   "validate TRAIL-ARN|s3://BUCKET/PREFIX|DIR",
+		Use:   "validate TRAIL-ARN|s3://BUCKET/PREFIX|DIR, or validate --data DIR [TRAIL-ARN|TRAIL-NAME|s3://BUCKET/PREFIX]",
 		Short: "Verify the digests and log files of trails",
 		Long: `Validate tells whether the log files of trails are as they were delivered: it verifies the signature and the links of
 every digest, reads every log file that is listed, and looks for log files that no digest lists. It works on buckets of
-AWS, on those of a running service, and on folders that copies of them are in, and never writes to them.
+AWS, on those of a running service, and on folders that copies of them are in, and never writes to them. With --data it
+reads trails and local buckets straight out of a data folder, whether the service runs or not.
 
   spoor validate arn:aws:cloudtrail:eu-central-1:111122223333:trail/audit --since 7d
   spoor validate s3://trail-bucket --start-time 2026-01-01 --end-time 2026-02-01
+  spoor validate --data ./spoor-data                                              every trail of the data folder
+  spoor validate --data ./spoor-data audit --since 7d
   spoor validate s3://trail-bucket --save-keys keys.json --save-signatures signatures.jsonl
   spoor validate ./copy --public-keys keys.json --signatures signatures.jsonl     offline
   spoor validate ./copy --public-keys keys.json --format junit --out verdicts.xml
@@ -88,6 +94,10 @@ Exit status:
 			switch {
 			case f.checkBundle != "" && len(args) > 0:
 				return usagef("--check-bundle takes no other input, not %q", args[0])
+			case f.checkBundle == "" && f.local():
+				if len(args) > 1 {
+					return usagef("with --data, spoor validate wants at most one trail or bucket, not %q", args[1])
+				}
 			case f.checkBundle == "" && len(args) != 1:
 				return usagef("spoor validate wants one trail, bucket or folder; for example: spoor validate s3://trail-bucket --since 7d")
 			}
@@ -100,12 +110,14 @@ Exit status:
 			if f.checkBundle != "" {
 				return e.checkBundle(&f)
 			}
-			return e.runValidate(c.Context(), &f, args[0])
+			return e.runValidate(c.Context(), &f, strings.Join(args, ""))
 		},
 	}
 	f.cmd = c
 	f.show.add(c, formats)
+	f.config.add(c, "data")
 	fl := c.Flags()
+	fl.StringVar(&f.masterFile, "master-key-file", "", "`file` with the master key of the key ring of --data (default: as the configuration says it, else the one beside the ring)")
 	fl.StringVar(&f.start, "start-time", "", "digests that end at this `time` and later: 2026-01-10, 2026-01-10T09:00:00Z, or 36h or 7d ago")
 	fl.StringVar(&f.end, "end-time", "", "digests that end up to an hour after this `time`")
 	fl.StringVar(&f.since, "since", "", "the same as --start-time")
@@ -163,7 +175,7 @@ func (e *env) runValidate(ctx context.Context, f *validateFlags, target string) 
 			err = errors.Join(err, closing())
 		}
 	}()
-	if err := f.options(ctx, r, target, now); err != nil {
+	if err := f.options(ctx, e, r, target, now); err != nil {
 		return err
 	}
 	save, err := e.saveSignatures(f, r)
@@ -254,7 +266,7 @@ func validateLine(p *validate.Progress, elapsed time.Duration) string {
 }
 
 // options finds out what is validated.
-func (f *validateFlags) options(ctx context.Context, r *validation, target string, now time.Time) (err error) {
+func (f *validateFlags) options(ctx context.Context, e *env, r *validation, target string, now time.Time) (err error) {
 	o := &r.opts
 	o.Now, o.Compute = now, f.workers
 	if o.Start, err = oneTime("--start-time", f.start, "--since", f.since, now); err != nil {
@@ -280,6 +292,15 @@ func (f *validateFlags) options(ctx context.Context, r *validation, target strin
 		}); err != nil {
 			return err
 		}
+	}
+	if f.local() {
+		if err := f.keySource(r, aws.Config{}); err != nil {
+			return err
+		}
+		return f.dataFolder(e, r, target)
+	}
+	if f.masterFile != "" {
+		return usagef("--master-key-file is for sealed objects of a data folder; it wants --data")
 	}
 	bucket, prefix := f.bucket, f.prefix
 	arn := trailARNForm.FindStringSubmatch(target)
@@ -628,7 +649,10 @@ func (e *env) beginBundle(f *validateFlags, r *validation, target string) (*evid
 
 // command is the command line as it was understood.
 func (f *validateFlags) command(target string) []string {
-	out := []string{"spoor", "validate", target}
+	out := []string{"spoor", "validate"}
+	if target != "" {
+		out = append(out, target)
+	}
 	f.cmd.Flags().Visit(func(fl *pflag.Flag) { out = append(out, "--"+fl.Name+"="+fl.Value.String()) })
 	return out
 }

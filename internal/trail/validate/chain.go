@@ -622,7 +622,7 @@ func (c *chain) cross(l outside, at map[[2]string]*chain) Finding {
 // end tells which digests are missing after the last one. newest is the end of the trail's newest digest anywhere.
 func (c *chain) end(newest time.Time) []Finding {
 	p, last := c.p, c.prev.name.End
-	expect, why := p.Expect, "no digest ends then, and one was due every "+words(c.cadence)+": it was deleted, or logging or validation ended"
+	expect, why := p.expected(p.id, c.id), "no digest ends then, and one was due every "+words(c.cadence)+": it was deleted, or logging or validation ended"
 	if expect.IsZero() && newest.Sub(last) > c.cadence+grace {
 		expect, why = newest.Add(grace), "no digest ends then, and the trail has newer ones elsewhere: it was deleted, or the trail left the account or Region"
 	}

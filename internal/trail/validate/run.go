@@ -40,6 +40,8 @@ type Options struct {
 	// Expect is the time at which the objects were looked at: a digest of the range that was due an hour before it is missed. Zero is
 	// not known, as of a copy of unknown age.
 	Expect time.Time
+	// Trails are all that there are, where that is known, and then say for each what Expect says otherwise for all.
+	Trails []Known
 	Now    time.Time // default the clock's
 
 	// Empty is any.
@@ -60,6 +62,57 @@ type Options struct {
 	Evidence func(bucket, key string, text []byte, metadata map[string]string) error
 	Progress *Progress      // optional
 	Ledger   *ledger.Report // what was read, to be compared with what digests list; optional
+}
+
+// Known is what is known of a trail besides its objects.
+type Known struct {
+	Account, HomeRegion, Trail string
+	Organization               bool // it has places of accounts other than its own
+	Bucket, Prefix             string
+	Since, Until               time.Time // while it writes digests; a zero Until is that it does not, or that it is not known
+}
+
+// of reports whether a chain is one that the trail writes to.
+func (k *Known) of(p placeID, c chainID) bool {
+	return k.Trail == c.trail && k.HomeRegion == c.home && k.Bucket == p.bucket && k.Prefix == p.prefix && (k.Organization || k.Account == p.account)
+}
+
+// expected is until when digests of a chain are expected; zero for not known.
+func (r *run) expected(p placeID, c chainID) time.Time {
+	if r.Trails == nil {
+		return r.Expect
+	}
+	var until time.Time
+	for i := range r.Trails {
+		if r.Trails[i].of(p, c) {
+			until = later(until, r.Trails[i].Until)
+		}
+	}
+	return until
+}
+
+// without tells of trails that should have digests, and have none.
+func (r *run) without() error {
+	for i := range r.Trails {
+		k := &r.Trails[i]
+		wanted := (r.Trail == "" || r.Trail == k.Trail) && (r.HomeRegion == "" || r.HomeRegion == k.HomeRegion) && len(r.Accounts)+len(r.Regions) == 0 && r.Start.IsZero() && r.End.IsZero()
+		rooted := slices.ContainsFunc(r.Roots, func(o Root) bool { return o == Root{k.Bucket, k.Prefix} })
+		if !wanted || !rooted || !k.Since.Add(time.Hour+grace).Before(k.Until) {
+			continue
+		}
+		if slices.ContainsFunc(r.places, func(p *place) bool {
+			return slices.ContainsFunc(p.sorted(), func(c *chain) bool { return k.of(p.id, c.id) })
+		}) {
+			continue
+		}
+		if err := r.tell(nil, Finding{
+			Code: NoDigests, Level: Unchecked, Bucket: k.Bucket, Account: k.Account, Trail: k.Trail, Start: k.Since, End: k.Until,
+			Reason: "the trail of home Region " + k.HomeRegion + " has no digest, and should have",
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Progress is how far a run is. It may be read at any time.
@@ -96,7 +149,8 @@ type run struct {
 	ledger  *reconciler // or nil
 }
 
-// Run validates. Its error is that of the caller, of Each, or of a root that cannot be listed; everything else is a verdict.
+// Run validates. Its error is that of the caller, of Each, or of a root that cannot be listed, but for a bucket of several
+// that is not there; everything else is a verdict.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	if o.Compute == 0 {
 		o.Compute = runtime.GOMAXPROCS(0)
@@ -126,6 +180,9 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 		err = r.tell(nil, Finding{Code: NoDigests, Level: Unchecked, Reason: "no digest was found below " + strings.Join(text, " and ")})
 	} else {
 		err = r.all(ctx)
+	}
+	if err == nil && len(ids) > 0 {
+		err = r.without()
 	}
 	if err != nil {
 		return nil, err
@@ -264,6 +321,12 @@ func (r *run) discover(ctx context.Context) ([]placeID, error) {
 	for _, root := range r.Roots {
 		prefix, filter := splitRoot(root.Prefix)
 		bases, err := r.bases(ctx, root.Bucket, prefix, filter != nil)
+		if errors.Is(err, blob.ErrNoBucket) && len(r.Roots) > 1 {
+			if err := r.tell(nil, Finding{Code: ListFailed, Level: Unchecked, Bucket: root.Bucket, Reason: err.Error()}); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("list s3://%s/%s: %w", root.Bucket, root.Prefix, err)
 		}
