@@ -92,6 +92,9 @@ func (e *storageError) Unwrap() []error {
 	return []error{e.kind, e.err}
 }
 
+// CodeTampered is the code of S3 that [ErrTampered] is answered with.
+const CodeTampered = "KMS.InvalidCiphertextException"
+
 // Code is what S3 calls an error of this package, such as AccessDenied or NoSuchBucket; empty where it has no name for it.
 func Code(err error) string {
 	if e, ok := errors.AsType[*storageError](err); ok && e.code != "" {

@@ -127,6 +127,9 @@ func (s *store) forGateway(err error) error {
 	if !errors.Is(err, context.Canceled) {
 		s.local.o.Log.Error("a request to a bucket failed", slog.Any("error", err))
 	}
+	if errors.Is(err, ErrTampered) { // asking again does not help
+		return refused(CodeTampered, http.StatusBadRequest, "The object was changed after it was encrypted, and does not open")
+	}
 	return s3err.GetAPIError(s3err.ErrInternalError)
 }
 

@@ -153,6 +153,9 @@ func (c *chain) judge(ctx context.Context, it, next *item) {
 	case errors.As(it.err, &form):
 		set(DigestFormat, Invalid, "it is not one whole gzip member: %v", form)
 		return
+	case sealBroken(it.err):
+		set(DigestModified, Invalid, "it is encrypted, and does not open: %v", it.err)
+		return
 	case it.err != nil:
 		set(DigestFailed, Unchecked, "%v", it.err)
 		return

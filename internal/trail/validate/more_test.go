@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/smithy-go"
+
 	"spoor/internal/blob"
 	"spoor/internal/ledger"
 	"spoor/internal/trail/digest"
@@ -529,6 +531,31 @@ func TestUnreadable(t *testing.T) {
 				t.Errorf("%q, want %q; %+v", got, c.want, s)
 			}
 		})
+	}
+}
+
+// TestSealBroken: what its bucket encrypts and what does not open was changed, whether the bucket is read here or by S3.
+func TestSealBroken(t *testing.T) {
+	t.Parallel()
+	for name, err := range map[string]error{
+		"here":  fmt.Errorf("its end: %w: message authentication failed", blob.ErrTampered),
+		"by S3": &smithy.GenericAPIError{Code: blob.CodeTampered, Message: "it does not open"},
+	} {
+		for key, want := range map[string]string{"l2.1": "log-modified l2.1", "d2": "digest-modified d2"} {
+			t.Run(name+" "+key, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t, validatetest.Options{Hours: 6, PerHour: 2})
+				r.o.Source = failing{Source: r.Memory, get: func(at string) error {
+					if r.short(at) == key {
+						return err
+					}
+					return nil
+				}}
+				if got, s, _ := r.run(t); !slices.Contains(got, want) || !s.Problem {
+					t.Errorf("%q, want %q; %+v", got, want, s)
+				}
+			})
+		}
 	}
 }
 

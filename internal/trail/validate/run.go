@@ -528,6 +528,11 @@ func (r *run) work(ctx context.Context) error {
 	}
 }
 
+// sealBroken reports whether an object that its bucket encrypts was changed, so that nothing of it can be read.
+func sealBroken(err error) bool {
+	return errors.Is(err, blob.ErrTampered) || err != nil && blob.Code(err) == blob.CodeTampered
+}
+
 // log reads one log file and judges it.
 func (r *run) log(ctx context.Context, j *logJob) {
 	f := j.finding
@@ -539,6 +544,8 @@ func (r *run) log(ctx context.Context, j *logJob) {
 		f.Code, f.Level, f.Reason = LogUnreadable, Invalid, "it is not one whole gzip member: "+format.Error()
 	case errors.Is(err, blob.ErrNoKey):
 		f.Code, f.Level, f.Reason = LogMissing, Invalid, "it is not there"
+	case sealBroken(err):
+		f.Code, f.Level, f.Reason = LogModified, Invalid, "it is encrypted, and does not open: "+err.Error()
 	case err != nil:
 		f.Code, f.Level, f.Reason = LogFailed, Unchecked, err.Error()
 	case !strings.EqualFold(f.Hash, f.Listed):

@@ -76,7 +76,7 @@ type Meaning struct {
 func Codes() []Meaning {
 	return []Meaning{
 		{LogValid, OK, "the log file is as it was delivered"},
-		{LogModified, Invalid, "the log file has another hash than its digest lists"},
+		{LogModified, Invalid, "the log file has another hash than its digest lists, or is encrypted and does not open"},
 		{LogMissing, Invalid, "a digest lists the log file, and it is not there"},
 		{LogUnreadable, Invalid, "the log file is not one whole gzip member, or something follows it"},
 		{LogAlgorithm, Invalid, "the digest names another hash algorithm than SHA-256"},
@@ -84,7 +84,7 @@ func Codes() []Meaning {
 		{LogUnvouched, Unchecked, "the log file has the hash that is listed, in a digest that nothing vouches for"},
 		{LogFailed, Unchecked, "the log file could not be read"},
 		{DigestValid, OK, "the digest is as it was signed"},
-		{DigestModified, Invalid, "the digest is not what was signed"},
+		{DigestModified, Invalid, "the digest is not what was signed, or is encrypted and does not open"},
 		{DigestMissing, Invalid, "the digest is missing from the chain"},
 		{DigestUnsigned, Invalid, "the digest lost its signature"},
 		{DigestForged, Invalid, "somebody else signed the digest"},
