@@ -256,11 +256,14 @@ func (s *files) open(bucket, key, version string) (*found, error) {
 	}
 }
 
-// settled reports whether attributes beside a file were its own.
+// settled reports whether attributes beside a file fit it: it was not replaced meanwhile, and is sealed if they say so. What they say
+// of its metadata may still be that of the object that is about to replace it.
 func (s *files) settled(p place, f *found) bool {
 	before, err := f.file.Stat()
 	after, err2 := os.Stat(p.path())
-	return err == nil && err2 == nil && os.SameFile(before, after) && f.ETag != noETag
+	begin := make([]byte, len(sealMagic))
+	n, _ := f.file.ReadAt(begin, 0) // who reads it meets the error
+	return err == nil && err2 == nil && os.SameFile(before, after) && f.ETag != noETag && (f.mark != nil) == (string(begin[:n]) == sealMagic)
 }
 
 // openPlace opens the file of a version that was asked for, and reads what is known of it.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,9 +22,14 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 
+	"spoor/internal/blob"
+	"spoor/internal/keyring"
 	"spoor/internal/sample"
+	"spoor/internal/trail"
+	"spoor/internal/trail/signing"
 	"spoor/internal/trail/validate"
 	"spoor/internal/trail/validate/validatetest"
+	"spoor/test/rig"
 )
 
 // trailSet is a trail's log files and digests, as a folder and with what buckets know besides.
@@ -43,10 +47,19 @@ type trailSet struct {
 func (s *trailSet) keysFile() string       { return filepath.Join(s.dir, "keys.json") }
 func (s *trailSet) signaturesFile() string { return filepath.Join(s.dir, "signatures.jsonl") }
 
-// trailData makes a trail of so many log files, or finds the one that an earlier run left.
+// benchTrail is the name of the trail.
+const benchTrail = "audit"
+
+// installation is the data folder of a service that has the trail.
+func (s *trailSet) installation() string { return filepath.Join(s.dir, "installation") }
+
+// buckets is where the service keeps its buckets.
+func (s *trailSet) buckets() string { return filepath.Join(s.installation(), "buckets") }
+
+// trailData makes a trail of so many log files, or finds the one that an earlier run left. It is signed with the keys of an
+// installation, which is made with it.
 func (b *bench) trailData(ctx context.Context) (*trailSet, error) {
-	o := validatetest.Options{Logs: b.validated, PerHour: 12, Records: 100, Seed: 1}
-	s := &trailSet{data: &data{dir: filepath.Join(b.dir, fmt.Sprintf("trail-%d", b.validated))}, Metadata: map[string]map[string]string{}}
+	s := &trailSet{data: &data{dir: filepath.Join(b.dir, fmt.Sprintf("trail-of-service-%d", b.validated))}, Metadata: map[string]map[string]string{}}
 	about := filepath.Join(s.dir, "about.json")
 	if text, err := os.ReadFile(about); err == nil {
 		if err := json.Unmarshal(text, s); err != nil {
@@ -57,19 +70,9 @@ func (b *bench) trailData(ctx context.Context) (*trailSet, error) {
 			return nil, fmt.Errorf("remove old data: %w", err)
 		}
 		b.say("making a trail of %d files", b.validated)
-		put := validatetest.Folder(s.logs())
-		made, err := validatetest.Make(o, func(bucket, key string, body []byte, metadata map[string]string) error {
-			if metadata != nil {
-				s.Metadata[key] = metadata
-			}
-			return errors.Join(ctx.Err(), put(bucket, key, body, nil))
-		})
-		if err != nil {
+		if err := s.make(ctx, b.validated); err != nil {
 			return nil, fmt.Errorf("make a trail: %w", err)
 		}
-		s.Bucket, s.TrailARN, s.Region, s.Start, s.End = made.Options.Bucket, made.TrailARN(), made.Options.Region, made.Options.Start, made.End
-		s.Digests, s.Logs, s.Expanded, s.Stored = len(made.Digests), b.validated, made.Expanded, made.Stored
-		s.Keys = validatetest.KeysJSON(made.Public)
 		text, err := json.Marshal(s)
 		if err != nil {
 			return nil, err
@@ -99,6 +102,82 @@ func (b *bench) trailData(ctx context.Context) (*trailSet, error) {
 	}
 	s.truth = sample.Truth{Records: int64(s.Logs), RawBytes: s.Expanded, FileBytes: s.Stored, Files: int64(len(s.paths))}
 	return s, s.warm(ctx)
+}
+
+// make makes the files, with the keys of a ring and of digests that are made in the installation, and its book of trails.
+func (s *trailSet) make(ctx context.Context, logs int) (err error) {
+	const perHour, pairHours = 12, 20 * 24 // a pair of keys signs for 20 days
+	ring, err := keyring.Open(ctx, filepath.Join(s.installation(), "keys"), keyring.Options{Account: awsAccount, Region: storeRegion})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, ring.Close()) }()
+	keys, err := signing.Open(filepath.Join(s.installation(), "trails", "digest-keys"), ring, nil)
+	if err != nil {
+		return err
+	}
+	put := validatetest.Folder(s.logs())
+	o := validatetest.Options{Account: awsAccount, Region: storeRegion, Trail: benchTrail, PerHour: perHour, Records: 100, Start: time.Date(2026, 1, 10, 9, 0, 31, 0, time.UTC)}
+	s.Start, s.Logs = o.Start, logs
+	for logs > 0 {
+		o.Logs = min(logs, perHour*pairHours)
+		logs -= o.Logs
+		o.Seed++
+		if o.Key, err = keys.Signing(ctx, o.Region, o.Start.Add(time.Hour)); err != nil {
+			return err
+		}
+		made, err := validatetest.Make(o, func(bucket, key string, body []byte, metadata map[string]string) error {
+			if metadata != nil {
+				s.Metadata[key] = metadata
+			}
+			return errors.Join(ctx.Err(), put(bucket, key, body, nil))
+		})
+		if err != nil {
+			return err
+		}
+		s.Bucket, s.TrailARN, s.Region, s.End = made.Options.Bucket, made.TrailARN(), o.Region, made.End
+		s.Digests, s.Expanded, s.Stored = s.Digests+len(made.Digests), s.Expanded+made.Expanded, s.Stored+made.Stored
+		o.Start, o.Previous = made.End, &made.Digests[len(made.Digests)-1].Link
+	}
+	s.Keys = validatetest.KeysJSON(keys.Public(o.Region, s.Start, s.End)...)
+	book, err := trail.Open(ctx, filepath.Join(s.installation(), "trails", "book"), trail.Options{Account: awsAccount, Region: storeRegion})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, book.Close()) }()
+	_, change, err := book.Create(ctx, trail.Where{Account: awsAccount, Region: storeRegion}, trail.Spec{Name: benchTrail, Bucket: s.Bucket, Validation: true}, nil)
+	if err == nil {
+		err = change.Recorded(ctx)
+	}
+	return err
+}
+
+// fill puts everything into the bucket of the installation, as deliveries do, before the service starts.
+func (s *trailSet) fill(ctx context.Context) (err error) {
+	if err := os.RemoveAll(s.buckets()); err != nil {
+		return err
+	}
+	local, err := blob.OpenLocal(ctx, s.buckets(), blob.LocalOptions{Account: awsAccount, Region: storeRegion})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, local.Close()) }()
+	if _, err := local.CreateBucket(ctx, blob.BucketSpec{Name: s.Bucket}); err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(8)
+	for _, path := range s.paths {
+		group.Go(func() error {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			key := s.key(path)
+			return local.Put(ctx, s.Bucket, key, text, blob.PutOptions{ContentType: "application/json", ContentEncoding: "gzip", Metadata: s.Metadata[key]})
+		})
+	}
+	return group.Wait()
 }
 
 // hashAll is the floor: every log file is decompressed and hashed, and nothing else.
@@ -178,38 +257,53 @@ func (b *bench) validation(ctx context.Context) error {
 	return b.validateBuckets(ctx, s)
 }
 
-// validateBuckets is the same trail in a bucket, read over S3.
+// validateBuckets is the same trail in a bucket of a running service: read by the AWS CLI, straight out of the data folder, and over
+// S3.
 func (b *bench) validateBuckets(ctx context.Context, s *trailSet) error {
 	cli, err := findAWS()
 	if err != nil {
 		fmt.Fprintf(b.page, "\nThe AWS CLI is not installed (make awscli): `aws cloudtrail validate-logs` was not measured.\n")
 		return nil
 	}
-	gateway, err := startStore(ctx, filepath.Join(b.dir, "s3"))
+	b.say("putting %d files into a bucket", len(s.paths))
+	if err := s.fill(ctx); err != nil {
+		return fmt.Errorf("fill the bucket: %w", err)
+	}
+	names, err := os.ReadDir(s.installation())
 	if err != nil {
 		return err
 	}
-	err = b.validateBucket(ctx, s, cli, gateway)
-	return errors.Join(err, gateway.stop(), os.RemoveAll(filepath.Join(b.dir, "s3")))
+	for _, n := range names { // what an earlier service left: its access keys are not known any more
+		if name := n.Name(); name != "buckets" && name != "keys" && name != "trails" {
+			if err := os.RemoveAll(filepath.Join(s.installation(), name)); err != nil {
+				return err
+			}
+		}
+	}
+	server, _, err := b.start(ctx, rig.Options{Data: s.installation(), Args: []string{"--set", "account=" + awsAccount, "--set", "region=" + storeRegion}})
+	if err != nil {
+		return err
+	}
+	defer server.Kill()
+	if err := b.validateBucket(ctx, s, cli, server); err != nil {
+		return fmt.Errorf("%w\n%s", err, server.Complaints())
+	}
+	return errors.Join(server.Stop(ctx), os.RemoveAll(s.buckets()))
 }
 
-func (b *bench) validateBucket(ctx context.Context, s *trailSet, cli string, gateway *s3Store) error {
-	c := newStoreClient(gateway.url)
-	b.say("putting %d files into a bucket", len(s.paths))
-	if err := s.upload(ctx, c); err != nil {
-		return err
-	}
-	keys, err := serveKeys(s.Keys)
+func (b *bench) validateBucket(ctx context.Context, s *trailSet, cli string, server *rig.Server) error {
+	admin, err := newAWSClient(ctx, server)
 	if err != nil {
 		return err
 	}
-	defer keys.Close() //nolint:errcheck // it answers nobody any more
-	env := []string{"AWS_ENDPOINT_URL_S3=" + gateway.url, "AWS_ACCESS_KEY_ID=" + storeKey, "AWS_SECRET_ACCESS_KEY=" + storeSecret, "AWS_DEFAULT_REGION=" + s.Region, "AWS_EC2_METADATA_DISABLED=true",
+	c := newStoreClient(server.AWS)
+	c.key = admin.key
+	env := []string{"AWS_ENDPOINT_URL_S3=" + server.AWS, "AWS_ACCESS_KEY_ID=" + c.key.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + c.key.SecretAccessKey, "AWS_DEFAULT_REGION=" + s.Region, "AWS_EC2_METADATA_DISABLED=true",
 		"AWS_CONFIG_FILE=" + filepath.Join(b.dir, "none"), "AWS_SHARED_CREDENTIALS_FILE=" + filepath.Join(b.dir, "none"), "AWS_PAGER="}
 	theirs := func(runs int) (took time.Duration, verdict string, err error) {
 		for range runs {
-			cmd := exec.CommandContext(ctx, cli, "cloudtrail", "validate-logs", "--trail-arn", s.TrailARN, "--s3-bucket", s.Bucket, "--start-time", s.Start.Format(time.RFC3339), "--end-time", s.End.Format(time.RFC3339),
-				"--endpoint-url", "http://"+keys.Addr().String(), "--region", s.Region, "--verbose")
+			cmd := exec.CommandContext(ctx, cli, "cloudtrail", "validate-logs", "--trail-arn", s.TrailARN, "--start-time", s.Start.Format(time.RFC3339), "--end-time", s.End.Format(time.RFC3339),
+				"--endpoint-url", server.AWS, "--region", s.Region, "--verbose")
 			cmd.Env = append(os.Environ(), env...)
 			var out, errs bytes.Buffer
 			cmd.Stdout, cmd.Stderr = &out, &errs
@@ -223,53 +317,64 @@ func (b *bench) validateBucket(ctx context.Context, s *trailSet, cli string, gat
 		}
 		return took / time.Duration(runs), verdict, nil
 	}
-	ours := func(runs int) (took time.Duration, v *verdicts, err error) {
-		file := filepath.Join(b.dir, "verdict.json")
-		for range runs {
-			cmd := exec.CommandContext(ctx, b.spoor, "validate", "s3://"+s.Bucket, "--start-time", s.Start.Format(time.RFC3339), "--end-time", s.End.Format(time.RFC3339), "--public-keys", s.keysFile(), "--endpoint-url", gateway.url, "--format", "json", "--out", file, "--quiet")
-			cmd.Env = append(append(os.Environ(), env...), "GOMAXPROCS="+strconv.Itoa(cores))
-			began := time.Now()
-			text, err := cmd.CombinedOutput()
-			took += time.Since(began)
-			if _, exited := err.(*exec.ExitError); err != nil && !exited {
-				return 0, nil, err
+	ours := func(args ...string) func(int) (time.Duration, *verdicts, error) {
+		return func(runs int) (took time.Duration, v *verdicts, err error) {
+			file := filepath.Join(b.dir, "verdict.json")
+			for range runs {
+				cmd := exec.CommandContext(ctx, b.spoor, append(append([]string{"validate"}, args...), "--start-time", s.Start.Format(time.RFC3339), "--end-time", s.End.Format(time.RFC3339), "--format", "json", "--out", file, "--quiet")...)
+				cmd.Env = append(append(os.Environ(), env...), "GOMAXPROCS="+strconv.Itoa(cores))
+				began := time.Now()
+				text, err := cmd.CombinedOutput()
+				took += time.Since(began)
+				if _, exited := err.(*exec.ExitError); err != nil && !exited {
+					return 0, nil, err
+				}
+				if v, err = readVerdicts(file); err != nil {
+					return 0, nil, fmt.Errorf("%w: %s", err, text)
+				}
+				if err := os.Remove(file); err != nil {
+					return 0, nil, err
+				}
 			}
-			if v, err = readVerdicts(file); err != nil {
-				return 0, nil, fmt.Errorf("%w: %s", err, text)
-			}
+			return took / time.Duration(runs), v, nil
 		}
-		return took / time.Duration(runs), v, nil
 	}
+	straight, remote := ours("--data", s.installation(), s.TrailARN), ours("s3://"+s.Bucket, "--endpoint-url", server.AWS)
 	b.say("aws cloudtrail validate-logs")
 	slow, said, err := theirs(1)
 	if err != nil {
 		return err
 	}
-	fast, v, err := ours(b.runs)
+	fast, v, err := straight(b.runs)
+	if err != nil {
+		return err
+	}
+	over, w, err := remote(1)
 	if err != nil {
 		return err
 	}
 	want := fmt.Sprintf("%d/%d digest files valid", s.Digests, s.Digests)
 	logs := fmt.Sprintf("%d/%d log files valid", s.Logs, s.Logs)
-	if !strings.Contains(said, want) || !strings.Contains(said, logs) || !v.good(s) {
-		return fmt.Errorf("the verdicts are not those of a good trail: %s\nand %+v", tail(said), v.Summary)
+	if !strings.Contains(said, want) || !strings.Contains(said, logs) || !v.good(s) || !w.good(s) {
+		return fmt.Errorf("the verdicts are not those of a good trail: %s\nand %+v and %+v", tail(said), v.Summary, w.Summary)
 	}
-	same, err := b.sameVerdicts(ctx, s, c, theirs, ours)
+	same, err := b.sameVerdicts(ctx, s, c, theirs, straight, remote)
 	if err != nil {
 		return err
 	}
 	ratio := slow.Seconds() / fast.Seconds()
-	fmt.Fprintf(b.page, "\nThe same files in a bucket, over an S3 gateway in a process of its own on the same %d cores:\n\n| what | ratio | time, s |\n|---|--:|--:|\n| `aws cloudtrail validate-logs` | 1.0 | %.1f |\n| `spoor validate s3://…` | %.1f | %.2f |\n", cores, slow.Seconds(), ratio, fast.Seconds())
-	fmt.Fprintf(b.page, "\n- `spoor validate` against `aws cloudtrail validate-logs`: %.1f times as fast, wanted ≥ %d: %s\n- the same verdicts on each file, before and after a log file was changed, one was removed and a digest was changed: %s\n",
+	fmt.Fprintf(b.page, "\nThe same files in a bucket of a running `spoor serve`, on the same %d cores. The AWS CLI reads them over the S3 of the service, which asks for permission and records each request; `--data` reads them straight out of the data folder while the service runs.\n\n| what | ratio | time, s |\n|---|--:|--:|\n| `aws cloudtrail validate-logs` | 1.0 | %.1f |\n| `spoor validate --data DIR` | %.1f | %.2f |\n| `spoor validate s3://…`, over the same S3 | %.1f | %.2f |\n",
+		cores, slow.Seconds(), ratio, fast.Seconds(), slow.Seconds()/over.Seconds(), over.Seconds())
+	fmt.Fprintf(b.page, "\n- `spoor validate --data` against `aws cloudtrail validate-logs`: %.1f times as fast, wanted ≥ %d: %s\n- the same verdicts on each file, before and after a log file was changed, one was removed and a digest was changed: %s\n",
 		ratio, validateFaster, sayReached(ratio >= validateFaster), sayReached(same))
-	b.say("validation: %.1f times as fast as the AWS CLI", ratio)
+	b.say("validation: %.1f times as fast as the AWS CLI, over S3 %.1f times", ratio, slow.Seconds()/over.Seconds())
 	return nil
 }
 
 func tail(s string) string { return s[max(0, len(s)-2000):] }
 
 // sameVerdicts damages the trail and holds the verdicts of both against each other: what is invalid for one is invalid for the other.
-func (b *bench) sameVerdicts(ctx context.Context, s *trailSet, c *storeClient, theirs func(int) (time.Duration, string, error), ours func(int) (time.Duration, *verdicts, error)) (bool, error) {
+func (b *bench) sameVerdicts(ctx context.Context, s *trailSet, c *storeClient, theirs func(int) (time.Duration, string, error), ours ...func(int) (time.Duration, *verdicts, error)) (bool, error) {
 	var logs, digests []string
 	for _, path := range s.paths {
 		key := s.key(path)
@@ -301,20 +406,22 @@ func (b *bench) sameVerdicts(ctx context.Context, s *trailSet, c *storeClient, t
 	if err != nil {
 		return false, err
 	}
-	_, v, err := ours(1)
-	if err != nil {
-		return false, err
-	}
 	invalid := map[string]bool{}
 	for _, m := range invalidLine.FindAllStringSubmatch(said, -1) {
 		invalid[m[1]] = true
 	}
 	same := len(invalid) == 3
-	bad := v.bad()
-	for _, key := range append(logs, digests...) {
-		if invalid[key] != (bad[key] != "") {
-			b.say("%s: for the AWS CLI %v, for spoor %q", key, invalid[key], bad[key])
-			same = false
+	for _, run := range ours {
+		_, v, err := run(1)
+		if err != nil {
+			return false, err
+		}
+		bad := v.bad()
+		for _, key := range append(logs, digests...) {
+			if invalid[key] != (bad[key] != "") {
+				b.say("%s: for the AWS CLI %v, for spoor %q", key, invalid[key], bad[key])
+				same = false
+			}
 		}
 	}
 	return same, nil
@@ -327,50 +434,16 @@ func (s *trailSet) key(path string) string {
 	return filepath.ToSlash(strings.TrimPrefix(path, s.logs()+string(filepath.Separator)))
 }
 
-// upload puts everything into the bucket.
-func (s *trailSet) upload(ctx context.Context, c *storeClient) error {
-	if err := c.do(ctx, http.MethodPut, "/"+s.Bucket, nil, nil, nil); err != nil {
-		return err
-	}
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(8)
-	for _, path := range s.paths {
-		group.Go(func() error {
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			key := s.key(path)
-			return c.put(ctx, s.Bucket, key, text, s.Metadata[key])
-		})
-	}
-	return group.Wait()
-}
-
-// serveKeys answers ListPublicKeys.
-func serveKeys(keys []byte) (net.Listener, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	go func() {
-		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // until the listener is closed
-			w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-			_, _ = w.Write(keys) // the client finds out
-		}))
-	}()
-	return l, nil
-}
-
 // storeClient speaks S3 to a gateway, with bodies that are not part of the signature, as those of large objects are not.
 type storeClient struct {
 	url    string
+	key    aws.Credentials
 	signer *v4.Signer
 	http   *http.Client
 }
 
 func newStoreClient(url string) *storeClient {
-	return &storeClient{url: url, signer: v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
+	return &storeClient{url: url, key: aws.Credentials{AccessKeyID: storeKey, SecretAccessKey: storeSecret}, signer: v4.NewSigner(func(o *v4.SignerOptions) { o.DisableURIPathEscaping = true }),
 		http: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10}}}
 }
 
@@ -410,7 +483,7 @@ func (c *storeClient) do(ctx context.Context, method, path string, h http.Header
 	}
 	const unsigned = "UNSIGNED-PAYLOAD"
 	req.Header.Set("X-Amz-Content-Sha256", unsigned)
-	if err := c.signer.SignHTTP(ctx, aws.Credentials{AccessKeyID: storeKey, SecretAccessKey: storeSecret}, req, unsigned, "s3", storeRegion, time.Now()); err != nil {
+	if err := c.signer.SignHTTP(ctx, c.key, req, unsigned, "s3", storeRegion, time.Now()); err != nil {
 		return err
 	}
 	res, err := c.http.Do(req)
