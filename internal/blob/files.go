@@ -228,10 +228,8 @@ func (f *found) close() error {
 	return f.file.Close()
 }
 
-const (
-	mostLooks = 5
-	lookAgain = 20 * time.Millisecond
-)
+// lookAgain is how long an object is waited for that is being replaced.
+const lookAgain = 10 * time.Millisecond
 
 // open opens a version of an object, the current one when it is empty. Of a delete marker the error is [ErrNoKey].
 func (s *files) open(bucket, key, version string) (*found, error) {
@@ -245,7 +243,7 @@ func (s *files) open(bucket, key, version string) (*found, error) {
 			return nil, err
 		}
 		f.Key, f.VersionID = key, *s.shown(bucket, p.version)
-		if s.attrs.beside == "" || f.file == nil || looks == mostLooks || s.settled(p, f) {
+		if s.attrs.beside == "" || f.file == nil || looks >= s.worth(p, f) {
 			return f, nil
 		}
 		// Attributes beside the file are replaced before the file is: what was read may be of two objects.
@@ -256,14 +254,21 @@ func (s *files) open(bucket, key, version string) (*found, error) {
 	}
 }
 
-// settled reports whether attributes beside a file fit it: it was not replaced meanwhile, and is sealed if they say so. What they say
-// of its metadata may still be that of the object that is about to replace it.
-func (s *files) settled(p place, f *found) bool {
+// worth is how many looks an object is worth whose attributes lie beside its file: one when they fit it. Those of an object that is
+// being replaced are sealed where it is not, or the other way round, or not there; so are those of a file that somebody put there by
+// hand. What they say of metadata may also be that of the object that is about to replace it.
+func (s *files) worth(p place, f *found) int {
 	before, err := f.file.Stat()
 	after, err2 := os.Stat(p.path())
 	begin := make([]byte, len(sealMagic))
 	n, _ := f.file.ReadAt(begin, 0) // who reads it meets the error
-	return err == nil && err2 == nil && os.SameFile(before, after) && f.ETag != noETag && (f.mark != nil) == (string(begin[:n]) == sealMagic)
+	switch {
+	case err != nil || err2 != nil || !os.SameFile(before, after) || (f.mark != nil) != (string(begin[:n]) == sealMagic):
+		return 100
+	case f.ETag == noETag:
+		return 5
+	}
+	return 1
 }
 
 // openPlace opens the file of a version that was asked for, and reads what is known of it.
