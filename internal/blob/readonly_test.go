@@ -233,3 +233,31 @@ func TestReadOnlyRefuses(t *testing.T) {
 		t.Errorf("a damaged state: %v", err)
 	}
 }
+
+// BenchmarkReadOnly reads an object of 10 KB and its metadata.
+func BenchmarkReadOnly(b *testing.B) {
+	d := open(b)
+	bucket := d.bucket("bucket")
+	d.put(bucket, "a/b/c/d/e", string(noise(10_000)), PutOptions{ContentType: "application/json", ContentEncoding: "gzip", Metadata: map[string]string{"signature": strings.Repeat("a", 512)}})
+	r := d.readOnly(nil)
+	for b.Loop() {
+		if read(b, r, bucket, "a/b/c/d/e") == "" {
+			b.Fatal("nothing")
+		}
+	}
+}
+
+// BenchmarkReadOnlyList lists a folder of 300 objects.
+func BenchmarkReadOnlyList(b *testing.B) {
+	d := open(b)
+	bucket := d.bucket("bucket")
+	for i := range 300 {
+		d.put(bucket, fmt.Sprintf("a/b/c/d/%03d", i), "x", PutOptions{})
+	}
+	r := d.readOnly(nil)
+	for b.Loop() {
+		if l, _, err := r.List(b.Context(), bucket, "a/b/c/d/", "", 1000); err != nil || len(l) != 300 {
+			b.Fatal(len(l), err)
+		}
+	}
+}
