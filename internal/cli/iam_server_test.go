@@ -340,7 +340,7 @@ func TestRoles(t *testing.T) {
 		run("iam", "role", "list", "--json").wants(t, ExitClean, "[]")
 		run("iam", "role", "create", "reader", "--role", "analyst").wants(t, ExitUsage, "wants --trust or --trust-file")
 		run("iam", "role", "create", "reader", "--role", "analyst", "--trust", "root").wants(t, ExitUsage, "--trust root")
-		run("iam", "role", "create", "reader", "--role", "boss", "--trust", "ann").wants(t, ExitUsage, "want admin, analyst, auditor or recorder")
+		run("iam", "role", "create", "reader", "--role", "boss", "--trust", "ann").wants(t, ExitUsage, "want admin, analyst, auditor, recorder or storage")
 		run("iam", "role", "create", "reader", "--trust", "ann", "--max-session", "soon").wants(t, ExitUsage, `--max-session "soon"`)
 		run("iam", "role", "create", "reader", "--trust", "nobody").wants(t, ExitUsage, "nobody")
 		run("iam", "role", "create", "reader", "--trust", "ann", "--account", "444455556666").wants(t, ExitUsage, "444455556666")
