@@ -44,21 +44,14 @@ type Answer struct {
 // Forwarder carries requests to a service. It may be used by any number of goroutines; make it with [NewForwarder].
 type Forwarder struct {
 	transport http.RoundTripper
-	direct    *direct // beside the transport, for what goes over plain connections; nil for none
 	buffers   sync.Pool
 	peeks     sync.Pool
 }
 
-// NewForwarder forwards over a transport. Beside an *http.Transport, reads over plain connections use connections of their own,
-// dialed and bounded in the same way, from which large answers are moved to callers in the kernel.
+// NewForwarder forwards over a transport.
 func NewForwarder(t http.RoundTripper) *Forwarder {
-	var d *direct
-	if plain, ok := t.(*http.Transport); ok {
-		d = newDirect(plain)
-	}
 	return &Forwarder{
 		transport: t,
-		direct:    d,
 		buffers:   sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
 		peeks:     sync.Pool{New: func() any { b := make([]byte, peekSize); return &b }},
 	}
@@ -135,11 +128,7 @@ func (f *Forwarder) Forward(w http.ResponseWriter, r *http.Request, x *Exchange)
 		out.Body, out.ContentLength = io.NopCloser(in), x.Length
 	}
 	a := &Answer{}
-	transport := f.transport
-	if in.r == nil && f.direct.takes(out) {
-		transport = f.direct
-	}
-	res, err := transport.RoundTrip(out)
+	res, err := f.transport.RoundTrip(out)
 	a.In = in.n.Load()
 	if err != nil {
 		a.Err = err
@@ -277,10 +266,7 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 		err = send(prefix)
 	}
 	buf, spare := *first, *second
-	if hold && len(held) == 0 {
-		err = relay(w, r, res, a, buf, send)
-	}
-	for err == nil && a.Err == nil {
+	for err == nil {
 		n, rerr := res.Body.Read(buf)
 		if n > 0 {
 			if hold {
@@ -322,48 +308,6 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 	_, _ = w.Write(held) // who has gone by now has all but this, and is recorded as if it had all
 	trailers(w, res)
 	_ = ctl.SetWriteDeadline(time.Time{})
-}
-
-// relay moves what comes before the end of an answer from connection to connection, where that is possible. It returns an error
-// of the caller's, and leaves one of the service's in the answer.
-func relay(w http.ResponseWriter, r *http.Request, res *http.Response, a *Answer, buf []byte, send func([]byte) error) error {
-	body, ok := res.Body.(*sizedBody)
-	to, plain := w.(io.ReaderFrom)
-	if !ok || !plain || r.TLS != nil || !body.relays() {
-		return nil
-	}
-	ctl := http.NewResponseController(w)
-	most := int64(relaySlow)
-	for body.left > relayTail {
-		if n := min(len(buf), body.buffered()); n > 0 {
-			n, err := body.Read(buf[:min(int64(n), body.left-relayTail)])
-			if err != nil {
-				a.Err, a.Broken = err, true
-				return nil
-			}
-			if err := send(buf[:n]); err != nil {
-				return err
-			}
-			continue
-		}
-		var began time.Time
-		n, service, receiver := body.relay(to, min(most, body.left-relayTail), func() {
-			began = time.Now()
-			_ = ctl.SetWriteDeadline(began.Add(writeStall)) // not every connection has deadlines
-		})
-		a.Out += n
-		if most = relaySlow; time.Since(began) < relayQuick {
-			most = relayFast
-		}
-		switch {
-		case receiver != nil:
-			return receiver
-		case service != nil:
-			a.Err, a.Broken = service, true
-			return nil
-		}
-	}
-	return nil
 }
 
 // sendHead sends status and headers.
