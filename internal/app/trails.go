@@ -193,6 +193,7 @@ func (a *App) openTrails(ctx context.Context) error {
 		Sources: func(source string) bool {
 			return slices.Contains(set.trails.sources, "*") || slices.Contains(set.trails.sources, source)
 		},
+		MaxHeld:  set.journal.MaxBytes / 4, // or a small journal would be full before the interval is over
 		Interval: set.trails.interval, DigestInterval: set.trails.digest, MaxFile: set.trails.maxFile, MaxSpool: set.trails.spool,
 		Log: a.log.With("part", "deliveries"), Now: a.opts.Now,
 	}

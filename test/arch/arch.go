@@ -118,7 +118,7 @@ var only = map[string][]string{
 	"internal/source/watch":  liveSource,
 	"internal/source/push":   liveSource,
 	"internal/ledger":        {"internal/source"},
-	"internal/config":        {},
+	"internal/config":        {"internal/seal"},
 	"internal/durable":       {},
 	"internal/policy":        {},
 	"internal/seal":          {"internal/durable"},

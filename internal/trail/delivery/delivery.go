@@ -126,6 +126,7 @@ type Options struct {
 	DigestInterval time.Duration // of digests, whole seconds; default 1 hour
 	MaxFile        int64         // bytes of a log file before compression; default 49 MiB. A record that is larger is alone in its file
 	MaxCut         int64         // bytes of records after which a cut is made early; default 256 MiB
+	MaxHeld        int64         // bytes of records that are read and not acknowledged, taken or not, after which a cut is made early; default 4 GiB
 	MaxOpen        int           // open files after which a cut is made early; default 20 000
 	MaxBuffer      int64         // bytes of records in memory; default 64 MiB
 	MaxSpool       int64         // bytes on disk at which nothing more is taken from the journal; default 8 GiB
@@ -158,6 +159,7 @@ func (o *Options) defaults() error {
 	set(&o.DigestInterval, time.Hour)
 	set(&o.MaxFile, 49<<20)
 	set(&o.MaxCut, 256<<20)
+	set(&o.MaxHeld, 4<<30)
 	set(&o.MaxOpen, 20_000)
 	set(&o.MaxBuffer, 64<<20)
 	set(&o.MaxSpool, 8<<30)

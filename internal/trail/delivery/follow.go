@@ -105,15 +105,16 @@ func (d *Delivery) followOnce(ctx context.Context) error {
 		}
 	})
 	var oldest time.Time // when the first entry was accepted that is not in a manifest
-	var timer *time.Timer
-	var due <-chan time.Time
+	var held int64       // bytes of records that the journal keeps for this follower
+	var due, idle alarm  // the next cut; the next acknowledgement of entries that no trail takes
 	cut := func() error {
-		if timer != nil {
-			timer.Stop()
-		}
-		timer, due, oldest = nil, nil, time.Time{}
+		due.stop()
+		idle.stop()
+		oldest, held = time.Time{}, 0
 		return d.makeCut(ctx, f)
 	}
+	defer due.stop()
+	defer idle.stop()
 	d.look()
 	if err := d.tell(); err != nil {
 		return err
@@ -161,9 +162,16 @@ func (d *Delivery) followOnce(ctx context.Context) error {
 			if err := d.tell(); err != nil {
 				return err
 			}
-		case <-due:
+		case <-due.ring:
 			if err := cut(); err != nil {
 				return err
+			}
+		case <-idle.ring:
+			idle.stop()
+			if d.cut == nil {
+				if err := cut(); err != nil {
+					return err
+				}
 			}
 		case <-d.freed:
 			if err := d.tell(); err != nil {
@@ -192,20 +200,49 @@ func (d *Delivery) followOnce(ctx context.Context) error {
 			}
 			if oldest.IsZero() {
 				oldest = b.Accepted
-				timer = time.NewTimer(d.o.Interval)
-				due = timer.C
+			}
+			for i := range b.Records {
+				held += int64(len(b.Records[i].Raw))
 			}
 			if err := d.takeBatch(&b); err != nil {
 				return err
 			}
+			if d.cut != nil {
+				due.set(d.o.Interval)
+			} else {
+				idle.set(min(d.o.Interval, idleAck))
+			}
 			d.figures(oldest)
-			if s := d.cut; s != nil && (s.raw >= d.o.MaxCut || s.files >= d.o.MaxOpen) {
+			if s := d.cut; held >= d.o.MaxHeld || s != nil && (s.raw >= d.o.MaxCut || s.files >= d.o.MaxOpen) {
 				if err := cut(); err != nil {
 					return err
 				}
 			}
 		}
 	}
+}
+
+// idleAck is how long entries that no trail takes are kept in the journal.
+const idleAck = time.Second
+
+// alarm is a timer that is set once at a time.
+type alarm struct {
+	timer *time.Timer
+	ring  <-chan time.Time // nil while it is not set
+}
+
+func (a *alarm) set(d time.Duration) {
+	if a.timer == nil {
+		a.timer = time.NewTimer(d)
+		a.ring = a.timer.C
+	}
+}
+
+func (a *alarm) stop() {
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+	*a = alarm{}
 }
 
 // look reads the book.
