@@ -691,3 +691,45 @@ func TestEmptyDigests(t *testing.T) {
 		}
 	})
 }
+
+// TestAcknowledged: what no trail takes is acknowledged soon, and a journal of which much is read and held is given room before
+// the interval is over.
+func TestAcknowledged(t *testing.T) {
+	t.Parallel()
+	testKey()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStory(t)
+		s.o.MaxHeld = 4 << 10
+		r := s.start()
+		cursor := func() uint64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.cursor
+		}
+		last := s.accept(kinds[0].record(1))
+		time.Sleep(2 * idleAck)
+		synctest.Wait()
+		if got := cursor(); got != last {
+			t.Errorf("without trails: acknowledged up to %d, want %d", got, last)
+		}
+		s.set(named("a"), all("one", "a"))
+		synctest.Wait()
+		held := s.accept(kinds[0].record(2))
+		time.Sleep(2 * idleAck)
+		synctest.Wait()
+		if got := cursor(); got >= held {
+			t.Errorf("acknowledged up to %d, and %d is in no manifest", got, held)
+		}
+		for n := range 20 { // data events, which the trail does not take
+			last = s.accept(kinds[4].record(3 + n))
+		}
+		time.Sleep(2 * idleAck)
+		synctest.Wait()
+		if got := cursor(); got < held {
+			t.Errorf("acknowledged up to %d, with %d entries held", got, last-got)
+		}
+		if err := r.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
