@@ -71,6 +71,9 @@ type awsSettings struct {
 	history  history.Options
 }
 
+// resultsWait is how long GetQueryResults waits for the end of a query: less than clients wait for an answer.
+const resultsWait = time.Second
+
 type lakeSettings struct {
 	dir     string
 	queries lakequery.Options
@@ -164,7 +167,7 @@ func settingsOf(l *config.Loaded) (*settings, error) {
 	if trails {
 		s.aws.listen = c.AWS.Listen
 	}
-	s.lake = lakeSettings{dir: c.Lake.Dir, queries: lakequery.Options{Concurrent: c.Lake.Concurrent, Running: max(1, c.Query.Concurrent/2), Timeout: c.Lake.Timeout, Size: c.Lake.ResultsSize, Age: c.Lake.ResultsAge}}
+	s.lake = lakeSettings{dir: c.Lake.Dir, queries: lakequery.Options{Concurrent: c.Lake.Concurrent, Running: max(1, c.Query.Concurrent/2), Timeout: c.Lake.Timeout, Wait: resultsWait, Size: c.Lake.ResultsSize, Age: c.Lake.ResultsAge}}
 	s.org = organization(c.Organization)
 	b, m := c.Buckets, c.Topics.SMTP
 	s.buckets = bucketSettings{dir: b.Dir, domains: b.Domains, every: orForever(b.ExpireInterval), external: b.External, pathStyle: b.PathStyle}

@@ -72,6 +72,9 @@ type Options struct {
 	Running int
 	// Timeout ends a query; what it waited for its turn does not count.
 	Timeout time.Duration
+	// Wait is how long [Manager.Results] waits for the end of a query, so that who asks has the rows as soon as they are there,
+	// and asks less often.
+	Wait time.Duration
 	// Size is how many bytes the folder may take: for more, queries that have ended go before their time, the oldest of the
 	// account that takes the most. QuerySize is how many the rows of one query may take there, compressed, a quarter of Size
 	// when 0; a query that needs more fails.

@@ -599,6 +599,48 @@ func TestTimeout(t *testing.T) {
 	})
 }
 
+// Results waits for the end of a query, but not for longer than it may.
+func TestResultsWait(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		m, s := open(t, t.TempDir(), func(o *Options) { o.Wait = time.Second })
+		q := ask(t, m, mine, "wait rows 2")
+		results := func(ctx context.Context) (Page, time.Duration) {
+			began := time.Now()
+			p, err := m.Results(ctx, mine, q.ID, 0, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p, time.Since(began)
+		}
+		if p, took := results(t.Context()); p.Query.Status != Running || p.Query.Took != time.Second || p.Rows != nil || took != time.Second {
+			t.Errorf("while it runs: %+v after %s", p, took)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		if p, took := results(ctx); p.Query.Status != Running || took != 100*time.Millisecond {
+			t.Errorf("of one who goes away: %+v after %s", p, took)
+		}
+		cancel()
+		time.AfterFunc(300*time.Millisecond, func() { close(s.release) })
+		if p, took := results(t.Context()); p.Query.Status != Finished || len(p.Rows) != 2 || took != 300*time.Millisecond {
+			t.Errorf("as it ends: %+v after %s", p, took)
+		}
+		if p, took := results(t.Context()); len(p.Rows) != 2 || took != 0 {
+			t.Errorf("when it has ended: %+v after %s", p, took)
+		}
+		s.release = make(chan struct{})
+		q = ask(t, m, mine, "wait")
+		time.AfterFunc(200*time.Millisecond, func() {
+			if _, err := m.Cancel(t.Context(), mine, q.ID); err != nil {
+				t.Error(err)
+			}
+		})
+		if p, took := results(t.Context()); p.Query.Status != Cancelled || took != 200*time.Millisecond {
+			t.Errorf("as it is cancelled: %+v after %s", p, took)
+		}
+	})
+}
+
 func TestBusyEngine(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
