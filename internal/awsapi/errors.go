@@ -142,7 +142,7 @@ func refusal(err error) *Error {
 	switch e.Kind {
 	case sigv4.Missing:
 		return Errorf(MissingAuthenticationToken, "%s", e.Text)
-	case sigv4.Incomplete, sigv4.BadQuery:
+	case sigv4.Incomplete, sigv4.BadQuery, sigv4.Retired:
 		return Errorf(IncompleteSignature, "%s", e.Text)
 	case sigv4.Skewed:
 		return Errorf(requestTimeTooSkewed, "%s", e.Text)

@@ -324,6 +324,8 @@ func (v *Verifier) refusal(err error, sig *sigv4.Signature) *Refusal {
 	switch e.Kind {
 	case sigv4.Missing:
 		return ErrNoSignature
+	case sigv4.Retired:
+		out.Status, out.Code, out.Message = http.StatusBadRequest, "InvalidRequest", e.Text
 	case sigv4.Incomplete:
 		out.Status, out.Code, out.Message = http.StatusBadRequest, "AuthorizationHeaderMalformed", "The authorization header is malformed; "+e.Text
 	case sigv4.BadQuery:

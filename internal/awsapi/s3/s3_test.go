@@ -777,6 +777,10 @@ func TestPresigned(t *testing.T) {
 	if got := get(strings.Replace(u.URL, "X-Amz-Expires=3600", "X-Amz-Expires=604801", 1)); got != "AuthorizationQueryParametersError" {
 		t.Errorf("more than a week: %s", got)
 	}
+	plain, _, _ := strings.Cut(u.URL, "?")
+	if got := get(plain + "?AWSAccessKeyId=" + g.root.ID + "&Signature=eA%3D%3D&Expires=4102444800"); got != "InvalidRequest" {
+		t.Errorf("signed by version 2: %s", got)
+	}
 	_, err = root.ListBuckets(t.Context(), nil)
 	want(t, "a clock that is off", err, "RequestTimeTooSkewed")
 	g.now.Store(int64(14 * time.Minute))

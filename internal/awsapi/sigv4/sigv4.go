@@ -49,6 +49,7 @@ type Kind uint8
 // The kinds of refusals.
 const (
 	Missing    Kind = iota + 1 // there is no signature
+	Retired                    // it is of a version before 4
 	Incomplete                 // it is malformed
 	BadQuery                   // the parameters of a presigned URL are malformed
 	Scope                      // it was made for something else
@@ -109,6 +110,8 @@ func Find(r *http.Request) (service string, ok bool) {
 func Parse(r *http.Request) (*Signature, error) {
 	auth, inQuery := r.Header.Values("Authorization"), strings.Contains(r.URL.RawQuery, "X-Amz-Algorithm=")
 	switch {
+	case len(auth) == 0 && !inQuery && retired(r):
+		return nil, refuse(Retired, retiredText)
 	case len(auth) == 0 && !inQuery:
 		return nil, refuse(Missing, "Request is missing Authentication Token")
 	case len(auth) > 1, len(auth) == 1 && inQuery:
@@ -119,6 +122,14 @@ func Parse(r *http.Request) (*Signature, error) {
 	return parseHeader(r, auth[0])
 }
 
+const retiredText = "The authorization mechanism you have provided is not supported. Please use " + algorithm + "."
+
+// retired reports whether a URL is signed by version 2, as old clients do by themselves: S3's way or that of the query protocol.
+func retired(r *http.Request) bool {
+	q := r.URL.Query()
+	return q.Has("Signature") && (q.Has("AWSAccessKeyId") || q.Get("SignatureVersion") == "2")
+}
+
 func parseHeader(r *http.Request, auth string) (*Signature, error) {
 	if len(auth) > maxAuthorization {
 		return nil, refuse(Incomplete, "Authorization header is too long")
@@ -127,6 +138,9 @@ func parseHeader(r *http.Request, auth string) (*Signature, error) {
 	if name != algorithm {
 		if strings.HasPrefix(name, "AWS4-") {
 			return nil, refuse(Incomplete, "Unsupported algorithm in Authorization header, only %s is supported", algorithm)
+		}
+		if name == "AWS" && strings.Contains(rest, ":") || strings.HasPrefix(name, "AWS3") {
+			return nil, refuse(Retired, retiredText)
 		}
 		return nil, refuse(Missing, "Request is missing Authentication Token")
 	}

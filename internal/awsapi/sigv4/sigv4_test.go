@@ -89,8 +89,18 @@ func TestRefusals(t *testing.T) {
 		body   string
 		kind   Kind
 	}{
-		"none":                 {change: func(r *http.Request) { r.Header.Del("Authorization") }, kind: Missing},
-		"basic":                {change: header("Authorization", "Basic YTpi"), kind: Missing},
+		"none":      {change: func(r *http.Request) { r.Header.Del("Authorization") }, kind: Missing},
+		"basic":     {change: header("Authorization", "Basic YTpi"), kind: Missing},
+		"version 2": {change: header("Authorization", "AWS AKIDEXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg="), kind: Retired},
+		"version 3": {change: header("Authorization", "AWS3-HTTPS AWSAccessKeyId=AKIDEXAMPLE,Algorithm=HmacSHA256,Signature=eA=="), kind: Retired},
+		"version 2, query": {change: func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.URL.RawQuery = "AWSAccessKeyId=AKIDEXAMPLE&Signature=vjbyPxybdZaNmGa%2ByT272YEAiv4%3D&Expires=1175139620"
+		}, kind: Retired},
+		"version 2, a service's": {change: func(r *http.Request) {
+			r.Header.Del("Authorization")
+			r.URL.RawQuery = "Action=GetUser&SignatureVersion=2&SignatureMethod=HmacSHA256&Signature=eA%3D%3D"
+		}, kind: Retired},
 		"sigv4a":               {change: auth("AWS4-HMAC", "AWS4-ECDSA-P256"), kind: Incomplete},
 		"two":                  {change: func(r *http.Request) { r.Header.Add("Authorization", "x") }, kind: Incomplete},
 		"header and query":     {change: func(r *http.Request) { r.URL.RawQuery = "X-Amz-Algorithm=AWS4-HMAC-SHA256" }, kind: Incomplete},
