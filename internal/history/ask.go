@@ -1,21 +1,15 @@
 package history
 
 import (
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
-	"os"
 	"sync"
 	"time"
 	"unicode/utf8"
 
-	"spoor/internal/durable"
 	"spoor/internal/event"
 )
 
@@ -77,7 +71,7 @@ func (h *History) ask(q Query, now time.Time) (*ask, error) {
 		a.since = max(a.since, now.Add(-Reach).UnixNano())
 	}
 	if q.Token != "" {
-		if err := h.seal.open(q.Token, a); err != nil {
+		if err := h.resume(q.Token, a); err != nil {
 			return nil, err
 		}
 	}
@@ -156,33 +150,7 @@ func (p *place) compare(o *place) int {
 	return 0
 }
 
-// seal makes tokens that nobody else can make.
-type seal struct{ key []byte }
-
-const (
-	keyFile  = "token.key"
-	keyBytes = 32
-	tagBytes = 16
-	// mostToken bounds the tokens that are looked at.
-	mostToken = 8 << 10
-)
-
-// sealKey reads the key of tokens, or makes it: pages go on after a restart.
-func sealKey(name string) (seal, error) {
-	key, err := os.ReadFile(name)
-	if err == nil && len(key) == keyBytes {
-		return seal{key}, nil
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return seal{}, fmt.Errorf("read the key of tokens: %w", err)
-	}
-	key = make([]byte, keyBytes)
-	_, _ = rand.Read(key) // never fails
-	if err := durable.WriteFile(name, key, 0o600); err != nil {
-		return seal{}, fmt.Errorf("keep the key of tokens: %w", err)
-	}
-	return seal{key}, nil
-}
+const keyFile = "token.key"
 
 // tokenText is what a token says.
 type tokenText struct {
@@ -192,29 +160,23 @@ type tokenText struct {
 	Since int64  `json:"f"` // of the first page, so that no later one is shorter
 }
 
-func (s seal) tag(text []byte, a *ask) []byte {
-	h := hmac.New(sha256.New, s.key)
-	_, _ = fmt.Fprintf(h, "%d %s %s", len(text), text, a.bound) // never fails
-	return h.Sum(nil)[:tagBytes]
-}
-
-func (s seal) token(p place, a *ask) string {
+func (h *History) token(p place, a *ask) string {
 	text, err := json.Marshal(tokenText{p.time, []byte(p.id), p.sum[:], a.since})
 	if err != nil {
 		return "" // it has numbers and bytes only
 	}
-	return base64.RawURLEncoding.EncodeToString(append(s.tag(text, a), text...))
+	return h.key.Seal(text, a.bound)
 }
 
-// open lets an ask go on behind what a token says.
-func (s seal) open(token string, a *ask) error {
-	b, err := base64.RawURLEncoding.DecodeString(token[:min(len(token), mostToken)])
-	if err != nil || len(token) > mostToken || len(b) < tagBytes || !hmac.Equal(b[:tagBytes], s.tag(b[tagBytes:], a)) {
+// resume lets an ask go on behind what a token says.
+func (h *History) resume(token string, a *ask) error {
+	b, err := h.key.Open(token, a.bound)
+	if err != nil {
 		return fmt.Errorf("%w: it is not one that was given for these parameters", ErrToken)
 	}
 	var t tokenText
 	p := place{}
-	if err := json.Unmarshal(b[tagBytes:], &t); err != nil || copy(p.sum[:], t.Sum) != len(p.sum) {
+	if err := json.Unmarshal(b, &t); err != nil || copy(p.sum[:], t.Sum) != len(p.sum) {
 		return fmt.Errorf("%w: it cannot be read", ErrToken)
 	}
 	p.time, p.id = t.Time, string(t.ID)

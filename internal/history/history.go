@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"spoor/internal/durable"
+	"spoor/internal/pagetoken"
 	"spoor/internal/store"
 	"spoor/internal/store/table"
 )
@@ -124,7 +125,7 @@ type Options struct {
 type History struct {
 	opts    Options
 	indexes indexes
-	seal    seal
+	key     pagetoken.Key
 	limit   limiter
 	readers sync.Pool // of *segment.Records
 }
@@ -149,11 +150,11 @@ func New(opts Options) (*History, error) {
 	if err := durable.RemoveParts(opts.Dir); err != nil {
 		return nil, fmt.Errorf("open the event history: %w", err)
 	}
-	key, err := sealKey(filepath.Join(opts.Dir, keyFile))
+	key, err := pagetoken.OpenKey(filepath.Join(opts.Dir, keyFile))
 	if err != nil {
 		return nil, fmt.Errorf("open the event history: %w", err)
 	}
-	h := &History{opts: opts, seal: key}
+	h := &History{opts: opts, key: key}
 	h.indexes = indexes{dir: opts.Dir, now: opts.Now, slots: make(chan struct{}, runtime.GOMAXPROCS(0)), files: map[string]*indexFile{}}
 	return h, nil
 }
@@ -253,7 +254,7 @@ func (h *History) Lookup(ctx context.Context, q Query) (_ Page, err error) {
 		page.Events = append(page.Events, found[i].Event)
 	}
 	if len(found) > ask.limit {
-		page.Next = h.seal.token(found[ask.limit-1].place, ask)
+		page.Next = h.token(found[ask.limit-1].place, ask)
 	}
 	return page, nil
 }

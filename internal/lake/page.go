@@ -2,26 +2,10 @@ package lake
 
 import (
 	"cmp"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"slices"
 	"time"
 )
-
-const proofLen = 16
-
-// proof binds a place in a list to the list.
-func (f *file) proof(w Where, kind string, place []byte) []byte {
-	h := hmac.New(sha256.New, f.Key)
-	for _, s := range []string{"list", kind, w.Account, w.Region} {
-		h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(s))))
-		h.Write([]byte(s))
-	}
-	h.Write(place)
-	return h.Sum(nil)[:proofLen]
-}
 
 // paged gives a page of a list that begins behind the place in a token. key orders the list. What is added or removed
 // between pages moves nothing else.
@@ -35,11 +19,11 @@ func paged[T any](f *file, w Where, kind, token string, most int, all []T, key f
 		return cmp.Or(at.Compare(bt), cmp.Compare(aid, bid))
 	})
 	if token != "" {
-		b, err := base64.RawURLEncoding.DecodeString(token)
-		if err != nil || len(b) <= proofLen+8 || !hmac.Equal(b[:proofLen], f.proof(w, kind, b[proofLen:])) {
+		b, err := f.Key.Open(token, kind, w.Account, w.Region)
+		if err != nil || len(b) <= 8 {
 			return nil, "", refuse(codeNextToken, "The token is not one of this list.")
 		}
-		from, id := time.Unix(int64(binary.BigEndian.Uint64(b[proofLen:])), 0), string(b[proofLen+8:])
+		from, id := time.Unix(int64(binary.BigEndian.Uint64(b)), 0), string(b[8:])
 		at, _ := slices.BinarySearchFunc(all, from, func(item T, from time.Time) int {
 			t, i := key(item)
 			if cmp.Or(t.Compare(from), cmp.Compare(i, id)) <= 0 {
@@ -54,5 +38,5 @@ func paged[T any](f *file, w Where, kind, token string, most int, all []T, key f
 	}
 	t, id := key(all[most-1])
 	place := append(binary.BigEndian.AppendUint64(nil, uint64(t.Unix())), id...)
-	return all[:most], base64.RawURLEncoding.EncodeToString(append(f.proof(w, kind, place), place...)), nil
+	return all[:most], f.Key.Seal(place, kind, w.Account, w.Region), nil
 }

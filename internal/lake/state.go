@@ -1,13 +1,13 @@
 package lake
 
 import (
-	"crypto/rand"
 	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
 
 	"spoor/internal/durable"
+	"spoor/internal/pagetoken"
 	"spoor/internal/selector"
 	"spoor/internal/tag"
 )
@@ -16,7 +16,6 @@ const (
 	stateFormat  = "spoor-lake"
 	stateVersion = 1
 	maxState     = 64 << 20
-	keyLen       = 32
 )
 
 // file is the content of the state file.
@@ -25,15 +24,13 @@ type file struct {
 	Version  int              `json:"version"`
 	Written  time.Time        `json:"written"`
 	Made     time.Time        `json:"made"`   // when the state began
-	Key      []byte           `json:"key"`    // of the tokens of lists
+	Key      pagetoken.Key    `json:"key"`    // of the tokens of lists
 	Stores   []EventDataStore `json:"stores"` // in the order in which they were made
 	Channels []Channel        `json:"channels"`
 }
 
 func newState(now time.Time) *file {
-	f := &file{Format: stateFormat, Version: stateVersion, Made: now, Key: make([]byte, keyLen), Stores: []EventDataStore{}, Channels: []Channel{}}
-	_, _ = rand.Read(f.Key) // never fails
-	return f
+	return &file{Format: stateFormat, Version: stateVersion, Made: now, Key: pagetoken.NewKey(), Stores: []EventDataStore{}, Channels: []Channel{}}
 }
 
 // clone copies what changes change: stores and channels are replaced as wholes.
@@ -59,7 +56,7 @@ func decodeState(b []byte) (*file, error) {
 	if err := document().Decode(b, f); err != nil {
 		return nil, err
 	}
-	if f.Version < 1 || len(f.Key) != keyLen {
+	if f.Version < 1 || len(f.Key) != pagetoken.KeySize {
 		return nil, fmt.Errorf("%w: version %d, key of %d bytes", ErrDamaged, f.Version, len(f.Key))
 	}
 	if err := f.check(); err != nil {

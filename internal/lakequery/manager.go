@@ -3,7 +3,6 @@ package lakequery
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,13 +18,13 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"spoor/internal/durable"
+	"spoor/internal/pagetoken"
 	"spoor/internal/query"
 )
 
 const (
 	lockName  = "lock"
 	keyName   = "key"
-	keySize   = 32
 	fileUnit  = 4096    // what a file takes at least, for the bound of all
 	pageBytes = 8 << 20 // of the values of a page, but for a row that has more
 	busyWait  = time.Second
@@ -36,7 +35,7 @@ type Manager struct {
 	o     Options
 	dir   string
 	lock  *durable.Lock
-	key   []byte
+	key   pagetoken.Key
 	codec *codec
 	ctx   context.Context // of queries; ends with Close
 	stop  context.CancelCauseFunc
@@ -123,8 +122,8 @@ func Open(ctx context.Context, dir string, o Options) (_ *Manager, err error) {
 	if err := durable.RemoveParts(dir); err != nil {
 		return nil, fmt.Errorf("clean the folder of queries: %w", err)
 	}
-	if m.key, err = readKey(filepath.Join(dir, keyName)); err != nil {
-		return nil, fmt.Errorf("the key of page tokens: %w", err)
+	if m.key, err = pagetoken.OpenKey(filepath.Join(dir, keyName)); err != nil {
+		return nil, err
 	}
 	if m.codec, err = newCodec(); err != nil {
 		return nil, err
@@ -137,20 +136,6 @@ func Open(ctx context.Context, dir string, o Options) (_ *Manager, err error) {
 	m.tasks.Add(1)
 	go m.sweep()
 	return m, nil
-}
-
-// readKey gives the key that page tokens are proven with, which is made when it is missing.
-func readKey(path string) ([]byte, error) {
-	key, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		key = make([]byte, keySize)
-		_, _ = rand.Read(key) // never fails
-		err = durable.WriteFile(path, key, 0o600)
-	}
-	if err == nil && len(key) != keySize {
-		err = fmt.Errorf("%s has %d bytes in place of %d; without it, the tokens that are out do not count any more", path, len(key), keySize)
-	}
-	return key, err
 }
 
 // load reads all files. What has no end gets one.

@@ -1,19 +1,13 @@
 package lakequery
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 
 	"github.com/google/uuid"
 )
 
-// A page token is what a page begins at, the size of pages, and a proof over these and everything that they belong to. It tells
-// its holder nothing new, and counts for the same owner and the same question alone.
-
-const proofSize = 16
+// A page token is what a page begins at and the size of pages. It counts for the same owner and the same question alone.
 
 // place is where a page of a list begins: after a query.
 type place struct {
@@ -64,20 +58,13 @@ func (m *Manager) openListToken(f Filter) (int, place, error) {
 }
 
 func (m *Manager) seal(b []byte, o Owner, binding string) string {
-	return base64.RawURLEncoding.EncodeToString(append(b, m.proof(b, o, binding)...))
+	return m.key.Seal(b, o.Account, o.Region, binding)
 }
 
 func (m *Manager) unseal(kind byte, size int, token string, o Owner, binding string) ([]byte, error) {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(b) != size+proofSize || b[0] != kind || !hmac.Equal(b[size:], m.proof(b[:size], o, binding)) {
+	b, err := m.key.Open(token, o.Account, o.Region, binding)
+	if err != nil || len(b) != size || b[0] != kind {
 		return nil, ErrToken
 	}
-	return b[:size], nil
-}
-
-func (m *Manager) proof(b []byte, o Owner, binding string) []byte {
-	h := hmac.New(sha256.New, m.key)
-	_, _ = fmt.Fprintf(h, "spoor lake page 1\n%q %q %q\n", o.Account, o.Region, binding) // a hash takes all
-	_, _ = h.Write(b)
-	return h.Sum(nil)[:proofSize]
+	return b, nil
 }
