@@ -413,7 +413,7 @@ func (c *courier) dispatch(ctx context.Context, now time.Time, working *sync.Wai
 				p := ch.Pending
 				c.attempt(ch.Region, now, k.digests)
 				c.begin(ctx, working, l, result{lane: l, chain: ch}, 0, func(ctx context.Context) error {
-					return c.put(ctx, "digest", p.Bucket, p.Key, p.KMSKey, p.Body, p.Metadata)
+					return c.put(ctx, kindOfDigest(p.Backfill), p.Bucket, p.Key, p.KMSKey, p.Body, p.Metadata)
 				})
 				continue
 			}
@@ -581,7 +581,7 @@ func (c *courier) markFiles(now time.Time) error {
 			f := shippedFile{ID: it.id, Key: it.file.Key, Account: it.file.Account, Region: it.file.Region}
 			if r := c.runOf(it); r != nil {
 				since := r.Since
-				f.Run, f.Hash, f.Oldest, f.Newest = &since, it.file.Hash, it.file.Oldest, it.file.Newest
+				f.Run, f.Hash, f.Oldest, f.Newest, f.Cut = &since, it.file.Hash, it.file.Oldest, it.file.Newest, it.cut
 			}
 			s.Files = append(s.Files, f)
 		}

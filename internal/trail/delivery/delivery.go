@@ -322,9 +322,6 @@ func (d *Delivery) load() error {
 		if err != nil {
 			return err
 		}
-		if want := logName(st.Trail); want != e.Name() {
-			return fmt.Errorf("%w: %s is the log of %s, which has the name %s", ErrDamaged, e.Name(), st.Trail, want)
-		}
 		d.couriers[st.Trail] = newCourier(d, l, st)
 	}
 	numbers, err := listCuts(filepath.Join(d.o.Dir, cutsDir))

@@ -259,15 +259,21 @@ func TestCrash(t *testing.T) {
 		for _, nth := range slices.Compact([]int{1, max(1, count[name]/3), max(1, count[name]/2)}) { // how many there are varies: marks share a sync
 			t.Run(fmt.Sprintf("%s %d", name, nth), func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { crash(t, name, nth, nth%2 == 0) })
+				synctest.Test(t, func(t *testing.T) {
+					s := newStory(t)
+					f := s.crash(name, nth, func(again func()) { s.play(func(int) { again() }) })
+					s.inDigestsOfPlay(f)
+				})
 			})
 		}
 	}
 }
 
-// crash plays with a crash at a step; torn says that the last line of each log was being written.
-func crash(t *testing.T, name string, nth int, torn bool) {
-	s := newStory(t)
+// crash plays with a crash at a step, in some cases while the last line of each log was being written. The play starts the
+// process again when it calls, if it crashed.
+func (s *story) crash(name string, nth int, play func(again func())) found {
+	t := s.t
+	t.Helper()
 	left := nth
 	s.fault = func(step string) error {
 		if step == name {
@@ -286,17 +292,16 @@ func crash(t *testing.T, name string, nth int, torn bool) {
 			return
 		}
 		_ = r.end() // it crashed
-		if torn {
+		if nth%2 == 0 {
 			tear(t, s.dir)
 		}
 		r = s.start()
 	}
-	s.play(func(int) { again() })
+	play(again)
 	again()
 	time.Sleep(3 * time.Hour)
 	synctest.Wait()
 	f := s.check(r.Delivery)
-	s.inDigestsOfPlay(f)
 	s.notices(f)
 	if err := r.end(); err != nil {
 		t.Error(err)
@@ -304,10 +309,11 @@ func crash(t *testing.T, name string, nth int, torn bool) {
 	if left > 0 {
 		t.Errorf("step %s came %d times only", name, nth-left)
 	}
+	return f
 }
 
 // tear puts half a line behind each log.
-func tear(t *testing.T, dir string) {
+func tear(t testing.TB, dir string) {
 	logs, err := filepath.Glob(filepath.Join(dir, trailsDir, "*.log"))
 	if err != nil {
 		t.Fatal(err)
@@ -349,6 +355,7 @@ func randomStory(t *testing.T, rnd *rand.Rand) {
 	s.o.MaxBuffer = []int64{0, 4000}[rnd.IntN(2)]
 	s.o.MaxCut = []int64{0, 8000}[rnd.IntN(2)]
 	s.o.MaxSpool = []int64{0, 6000}[rnd.IntN(2)]
+	s.o.DigestInterval = []time.Duration{0, 10 * time.Minute}[rnd.IntN(2)]
 	crashIn, crashes := 30+rnd.IntN(200), rand.New(rand.NewPCG(rnd.Uint64(), 1))
 	s.fault = func(string) error {
 		if crashIn--; crashIn == 0 {

@@ -45,10 +45,12 @@ func (c *courier) markPuts(now time.Time) error {
 	for len(c.marked) > 0 {
 		taken := c.marked[:min(len(c.marked), maxDigests)]
 		var list []entry
+		backfill := false
 		for _, m := range taken {
 			list = append(list, entry{Put: &putEntry{m.chain.Run, m.chain.Account, m.chain.Region, now, m.given}})
+			backfill = backfill || m.chain.Pending.Backfill
 		}
-		if err := c.keep("digest mark", list); err != nil {
+		if err := c.keep(kindOfDigest(backfill)+" mark", list); err != nil {
 			return err
 		}
 		c.marked = c.marked[len(taken):]
@@ -76,13 +78,14 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 	if now.Before(c.digestAt) || len(c.st.Runs) == 0 {
 		return nil
 	}
-	waiting := c.waiting()
+	waiting, oldest := c.waiting(), c.oldest(now)
 	if err := c.beginChains(now, waiting); err != nil {
 		return err
 	}
 	next := now.Add(c.d.o.DigestInterval)
 	var list []entry
 	var made []*chain
+	backfill := false
 	for _, ch := range c.st.Chains {
 		r := c.st.runOf(ch)
 		if ch.Done || ch.Pending != nil || ch.End.IsZero() || r == nil {
@@ -101,11 +104,21 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 			}
 			end, last = second, true
 		}
+		late := c.late(ch, end, now)
+		if at, ok := oldest[ch.pair()]; late && ok && at.Before(end) {
+			if ch.outage.held.IsZero() {
+				ch.outage.held = now
+			}
+			if limit := ch.outage.held.Add(c.d.o.DigestInterval); now.Before(limit) { // once in an outage, or digests would never catch up
+				next = earlier(next, limit)
+				continue
+			}
+		}
 		if len(list) == maxDigests {
 			next = now
 			break
 		}
-		p, err := c.make(ctx, r, ch, end, last, now)
+		p, err := c.make(ctx, r, ch, pending{End: end, Last: last, Backfill: late, Made: now})
 		if err != nil {
 			c.digestWait.fail(now, &c.d.o)
 			c.digestAt = c.digestWait.at
@@ -115,18 +128,33 @@ func (c *courier) digests(ctx context.Context, now time.Time) error {
 		}
 		list = append(list, entry{Digest: &digestEntry{ch.Run, ch.Account, ch.Region, p}})
 		made = append(made, ch)
+		backfill = backfill || late
 	}
 	c.digestWait.good()
 	if len(list) > 0 {
-		if err := c.keep("digest", list); err != nil {
+		if err := c.keep(kindOfDigest(backfill), list); err != nil {
 			return err
 		}
 		for _, ch := range made {
+			if !ch.Pending.Backfill {
+				ch.outage = outage{}
+			} else if !ch.outage.told {
+				ch.outage.told = true
+				c.d.o.Log.Warn("digests of a trail are late, and are made as backfill digests", "trail", c.arn, "account", ch.Account, "region", ch.Region, "from", ch.End)
+			}
 			c.queue(ch)
 		}
 	}
 	c.digestAt = next
 	return c.endRuns(waiting)
+}
+
+// kindOfDigest names a step.
+func kindOfDigest(backfill bool) string {
+	if backfill {
+		return "backfill"
+	}
+	return "digest"
 }
 
 // waiting gives the chains, there or not, that files will belong to which are not delivered yet; of runs that have ended, and
@@ -152,20 +180,64 @@ func (c *courier) waiting() map[pair]bool {
 	return pairs
 }
 
-// make makes a digest of what was delivered before its end.
-func (c *courier) make(ctx context.Context, r *run, ch *chain, end time.Time, last bool, now time.Time) (pending, error) {
-	p := pending{Bucket: r.Place.Bucket, KMSKey: r.Place.KMSKey, End: end, Last: last, Made: now}
-	p.Key = digest.ObjectKey(r.Place.Prefix, r.Place.Organization, ch.Account, ch.Region, r.Name, r.Home, end, false)
-	key, err := c.d.o.Signer.Signing(ctx, ch.Region, end)
+// late says whether a digest that ends then can only be made as a backfill digest. The first one of a chain never is: it is what
+// the ordinary ones, whose jumps in time tell of backfill digests, hang on.
+func (c *courier) late(ch *chain, end, now time.Time) bool {
+	return ch.Link != nil && now.Sub(end) > c.d.o.DigestInterval
+}
+
+// oldest gives, for chains with a digest that is late, when the oldest of their files was cut that is on its way to where their
+// digests go: a backfill digest waits for what it is to list. What goes elsewhere may be refused for ever.
+func (c *courier) oldest(now time.Time) map[pair]time.Time {
+	late := slices.ContainsFunc(c.st.Chains, func(ch *chain) bool {
+		return !ch.Done && ch.Pending == nil && !ch.End.IsZero() && c.late(ch, ch.End.Add(c.d.o.DigestInterval), now)
+	})
+	if !late {
+		return nil
+	}
+	found := map[pair]time.Time{}
+	note := func(it *item) {
+		r := c.runOf(it)
+		if r == nil || r.Place.Bucket != it.place.Bucket || r.Place.Prefix != it.place.Prefix {
+			return
+		}
+		p := pair{r.Since, it.file.Account, it.file.Region}
+		if at, ok := found[p]; !ok || it.cut.Before(at) {
+			found[p] = it.cut
+		}
+	}
+	for _, it := range c.pending {
+		note(it)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, it := range c.inbox {
+		note(it)
+	}
+	return found
+}
+
+// make makes a digest of an end, and ordinary or not.
+func (c *courier) make(ctx context.Context, r *run, ch *chain, p pending) (pending, error) {
+	p.Bucket, p.KMSKey = r.Place.Bucket, r.Place.KMSKey
+	p.Key = digest.ObjectKey(r.Place.Prefix, r.Place.Organization, ch.Account, ch.Region, r.Name, r.Home, p.End, p.Backfill)
+	spec := digest.Spec{Account: ch.Account, Start: ch.End, End: p.End, Bucket: p.Bucket, Object: p.Key, Previous: ch.Link}
+	key, err := c.d.o.Signer.Signing(ctx, ch.Region, p.End)
+	if err == nil && p.Backfill {
+		// There is a key of the digest's own time too, since who validates that time asks for one; it is signed with that of now.
+		spec.Previous, spec.Backfill, spec.Generated = ch.Late, true, p.Made
+		key, err = c.d.o.Signer.Signing(ctx, ch.Region, p.Made)
+	}
 	if err != nil {
 		return p, fmt.Errorf("key of Region %s: %w", ch.Region, err)
 	}
-	spec := digest.Spec{Account: ch.Account, Start: ch.End, End: end, Bucket: p.Bucket, Object: p.Key, Previous: ch.Link}
 	for _, f := range ch.Files {
-		if !f.At.Before(end) {
+		if !f.At.Before(p.End) && !p.Backfill {
 			break
 		}
-		spec.Files = append(spec.Files, digest.File{Bucket: f.Bucket, Object: f.Key, Hash: f.Hash, Newest: f.Newest, Oldest: f.Oldest})
+		if !p.Backfill || f.late(p.End) {
+			spec.Files = append(spec.Files, digest.File{Bucket: f.Bucket, Object: f.Key, Hash: f.Hash, Newest: f.Newest, Oldest: f.Oldest})
+		}
 	}
 	p.Files = len(spec.Files)
 	s, err := digest.Sign(spec, key)

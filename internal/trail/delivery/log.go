@@ -17,7 +17,7 @@ import (
 
 const (
 	logFormat  = "spoor-trail-log"
-	logVersion = 1
+	logVersion = 2 // 1 had no backfill digests
 	sumLen     = 8
 	// A log is written anew when it has this size, and is so many times as large as its first line.
 	compactBytes = 4 << 20
@@ -68,7 +68,7 @@ func unline(b []byte) ([]byte, bool) {
 }
 
 // replay reads a log. size is up to where it is whole: the last line may have been cut off by a crash.
-func replay(b []byte) (st *state, base, size int64, err error) {
+func replay(b []byte) (st *state, version int, base, size int64, err error) {
 	for rest := b; len(rest) > 0; {
 		text, after, whole := bytes.Cut(rest, []byte{'\n'})
 		text, good := unline(text)
@@ -76,17 +76,17 @@ func replay(b []byte) (st *state, base, size int64, err error) {
 			if st != nil && len(after) == 0 {
 				break // was never durable
 			}
-			return nil, 0, 0, fmt.Errorf("%w: the line at byte %d is not what was written", ErrDamaged, size)
+			return nil, 0, 0, 0, fmt.Errorf("%w: the line at byte %d is not what was written", ErrDamaged, size)
 		}
 		if st == nil {
 			doc := durable.Document{What: "the log of a trail", Format: logFormat, Version: logVersion, Damaged: ErrDamaged, Newer: ErrNewer}
 			first := snapshot{State: newState("")}
 			if err := doc.Decode(text, &first); err != nil {
-				return nil, 0, 0, err
+				return nil, 0, 0, 0, err
 			}
-			st = first.State
+			st, version = first.State, first.Version
 			if st == nil || first.Version < 1 {
-				return nil, 0, 0, fmt.Errorf("%w: it has no state", ErrDamaged)
+				return nil, 0, 0, 0, fmt.Errorf("%w: it has no state", ErrDamaged)
 			}
 			st.index()
 		} else {
@@ -94,11 +94,11 @@ func replay(b []byte) (st *state, base, size int64, err error) {
 			dec := json.NewDecoder(bytes.NewReader(text))
 			dec.DisallowUnknownFields()
 			if err := dec.Decode(&list); err != nil {
-				return nil, 0, 0, fmt.Errorf("%w: the line at byte %d: %w", ErrDamaged, size, err)
+				return nil, 0, 0, 0, fmt.Errorf("%w: the line at byte %d: %w", ErrDamaged, size, err)
 			}
 			for i := range list {
 				if err := st.apply(&list[i]); err != nil {
-					return nil, 0, 0, fmt.Errorf("%w: the line at byte %d: %w", ErrDamaged, size, err)
+					return nil, 0, 0, 0, fmt.Errorf("%w: the line at byte %d: %w", ErrDamaged, size, err)
 				}
 			}
 		}
@@ -109,30 +109,42 @@ func replay(b []byte) (st *state, base, size int64, err error) {
 		rest = after
 	}
 	if st == nil {
-		return nil, 0, 0, fmt.Errorf("%w: it is empty", ErrDamaged)
+		return nil, 0, 0, 0, fmt.Errorf("%w: it is empty", ErrDamaged)
 	}
 	if err := st.check(); err != nil {
-		return nil, 0, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, 0, 0, 0, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return st, base, size, nil
+	return st, version, base, size, nil
 }
 
-// openLog opens a log that is there.
+// openLog opens a log that is there. One of an older version is written anew before anything is appended to it, so that older
+// programs know that it is not for them.
 func openLog(path string) (_ *trailLog, st *state, err error) {
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, nil, err
 	}
 	l := &trailLog{path: path, f: f}
+	version := 0
 	b, err := io.ReadAll(f)
 	if err == nil {
-		st, l.base, l.size, err = replay(b)
+		st, version, l.base, l.size, err = replay(b)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("read the log of a trail %s: %w", path, err), f.Close())
 	}
+	if want := logName(st.Trail); want != filepath.Base(path) {
+		return nil, nil, errors.Join(fmt.Errorf("%w: %s is the log of %s, which has the name %s", ErrDamaged, path, st.Trail, want), f.Close())
+	}
 	l.torn = l.size != int64(len(b))
-	return l, st, nil
+	if version == logVersion {
+		return l, st, nil
+	}
+	anew, err := newLog(filepath.Dir(path), st)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, nil, fmt.Errorf("write the log of a trail %s anew: %w", path, err)
+	}
+	return anew, st, nil
 }
 
 // newLog makes, or replaces, a log that begins with a state.

@@ -511,6 +511,7 @@ func TestDamage(t *testing.T) {
 			}
 			newer := bytes.Replace(was, []byte(`"version":1`), []byte(`"version":2`), 1)
 			if strings.HasSuffix(name, ".log") { // the sum is right
+				newer = bytes.Replace(was, []byte(`"version":2`), []byte(`"version":3`), 1)
 				_, rest, _ := bytes.Cut(newer, []byte{'\n'})
 				text, _, _ := bytes.Cut(newer, []byte{'\n'})
 				text = append(bytes.Clone(text[sumLen+1:]), '\n')
@@ -577,14 +578,14 @@ func FuzzLog(f *testing.F) {
 	f.Add(append(bytes.Clone(first), second...))
 	f.Add(first[:20])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		st, base, size, err := replay(b)
+		st, version, base, size, err := replay(b)
 		if err != nil {
 			if !errors.Is(err, ErrDamaged) && !errors.Is(err, ErrNewer) {
 				t.Errorf("error %v", err)
 			}
 			return
 		}
-		if base <= 0 || size < base || size > int64(len(b)) || st.check() != nil {
+		if version < 1 || version > logVersion || base <= 0 || size < base || size > int64(len(b)) || st.check() != nil {
 			t.Errorf("base %d, size %d of %d", base, size, len(b))
 		}
 	})

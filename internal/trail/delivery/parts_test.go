@@ -120,18 +120,19 @@ func TestParts(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, end := begin()
-	accept(3)
-	deadline := time.Now().Add(30 * time.Second)
-	for {
-		st := d.Stats()
-		if len(st.Trails) == 1 && st.Trails[0].Digests >= 4 && st.Trails[0].PendingFiles == 0 && st.Oldest.IsZero() && st.Reached >= 3 {
-			break
+	until := func(is func(st delivery.Stats) bool) {
+		t.Helper()
+		for deadline := time.Now().Add(30 * time.Second); !is(d.Stats()); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("stats %+v", d.Stats())
+			}
 		}
-		if time.Now().After(deadline) {
-			t.Fatalf("stats %+v", st)
-		}
-		time.Sleep(20 * time.Millisecond)
 	}
+	until(func(st delivery.Stats) bool { return st.Reached >= 2 }) // what follows is in files of its own
+	accept(3)
+	until(func(st delivery.Stats) bool {
+		return len(st.Trails) == 1 && st.Trails[0].Digests >= 4 && st.Trails[0].PendingFiles == 0 && st.Oldest.IsZero() && st.Reached >= 3
+	})
 	if err := end(); err != nil {
 		t.Fatal(err)
 	}

@@ -67,19 +67,30 @@ type listing struct {
 	Hash   string    `json:"hash"`
 	Oldest time.Time `json:"oldest"`
 	Newest time.Time `json:"newest"`
-	At     time.Time `json:"at"` // of its delivery
+	At     time.Time `json:"at"`           // of its delivery
+	Cut    time.Time `json:"cut,omitzero"` // when its events were made a file; zero in what version 1 wrote
 }
 
-// chain is the digests of a run for an account and a Region.
+// chain is the digests of a run for an account and a Region: ordinary ones, and backfill digests with links of their own. Each
+// interval has one of either.
 type chain struct {
 	Run     uint64       `json:"run"` // its Since
 	Account string       `json:"account"`
 	Region  string       `json:"region"`
-	End     time.Time    `json:"end,omitzero"` // of the last digest, or where the first one begins; zero before that is known
-	Link    *digest.Link `json:"link,omitempty"`
+	End     time.Time    `json:"end,omitzero"`   // of the last digest, or where the first one begins; zero before that is known
+	Link    *digest.Link `json:"link,omitempty"` // of the last ordinary one
+	Late    *digest.Link `json:"late,omitempty"` // of the last backfill digest
 	Files   []listing    `json:"files,omitempty"`
 	Pending *pending     `json:"pending,omitempty"`
 	Done    bool         `json:"done,omitempty"` // the last digest is put; it stays as long as the run does
+
+	outage outage // begins anew with each ordinary digest
+}
+
+// outage is what the process knows of digests that are late.
+type outage struct {
+	held time.Time // since when one waited for files; zero for not yet
+	told bool      // the log of the process names it
 }
 
 // pending is a digest that is made and not put.
@@ -93,7 +104,13 @@ type pending struct {
 	End      time.Time         `json:"end"`
 	Files    int               `json:"files"` // how many it lists
 	Last     bool              `json:"last,omitempty"`
-	Made     time.Time         `json:"made"`
+	Backfill bool              `json:"backfill,omitempty"`
+	Made     time.Time         `json:"made"` // a backfill digest tells it
+}
+
+// late says whether a backfill digest with this end lists a file that is in no digest yet: it was there in its time, or was to be.
+func (l *listing) late(end time.Time) bool {
+	return l.At.Before(end) || !l.Cut.IsZero() && l.Cut.Before(end)
 }
 
 // delivered is what of the status of a Region is kept.
@@ -139,6 +156,7 @@ type shippedFile struct {
 	Hash    string    `json:"hash,omitempty"`
 	Oldest  time.Time `json:"oldest,omitzero"`
 	Newest  time.Time `json:"newest,omitzero"`
+	Cut     time.Time `json:"cut,omitzero"` // with Run
 }
 
 // givenUpEntry: a file was tried for too long.
@@ -255,7 +273,7 @@ func (st *state) apply(e *entry) error {
 			}
 			if f.Run != nil {
 				c := st.chain(pair{*f.Run, f.Account, f.Region})
-				c.Files = append(c.Files, listing{s.Bucket, f.Key, f.Hash, f.Oldest, f.Newest, s.At})
+				c.Files = append(c.Files, listing{s.Bucket, f.Key, f.Hash, f.Oldest, f.Newest, s.At, f.Cut})
 			}
 		}
 		if s.Topic != "" {
@@ -284,12 +302,20 @@ func (st *state) apply(e *entry) error {
 		c.End = e.Begin.Start
 	case e.Digest != nil:
 		c := st.chain(pair{e.Digest.Run, e.Digest.Account, e.Digest.Region})
-		if c.Pending != nil || e.Digest.Made.Files < 0 || e.Digest.Made.Files > len(c.Files) {
-			return fmt.Errorf("a digest of %d files, of %d that wait", e.Digest.Made.Files, len(c.Files))
-		}
 		made := e.Digest.Made
-		c.Files = slices.Clone(c.Files[made.Files:])
-		c.Pending = &made
+		if c.Pending != nil || made.Files < 0 || made.Files > len(c.Files) {
+			return fmt.Errorf("a digest of %d files, of %d that wait", made.Files, len(c.Files))
+		}
+		left := slices.Clone(c.Files)
+		if made.Backfill {
+			left = slices.DeleteFunc(left, func(l listing) bool { return l.late(made.End) })
+			if len(c.Files)-len(left) != made.Files {
+				return fmt.Errorf("a backfill digest of %d files, of %d that are its own", made.Files, len(c.Files)-len(left))
+			}
+		} else {
+			left = left[made.Files:]
+		}
+		c.Files, c.Pending = left, &made
 	case e.Put != nil:
 		c := st.chains[pair{e.Put.Run, e.Put.Account, e.Put.Region}]
 		if c == nil || c.Pending == nil {
@@ -300,7 +326,12 @@ func (st *state) apply(e *entry) error {
 			d.Digests = e.Put.At
 			st.Regions[c.Region] = d
 		}
-		c.End, c.Link = c.Pending.End, &c.Pending.Link
+		c.End = c.Pending.End
+		if c.Pending.Backfill {
+			c.Late = &c.Pending.Link
+		} else {
+			c.Link = &c.Pending.Link
+		}
 		if c.Pending.Last {
 			if c.End.After(st.Floor) {
 				st.Floor = c.End

@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"crypto/rand"
@@ -396,7 +397,22 @@ type found struct {
 	files   map[string]string // hash by bucket/key
 	digests []*digest.Digest
 	listed  map[string]int
+
+	backfills []*digest.Digest // of the digests
 }
+
+// cutOf is the minute in the key of a log file.
+func cutOf(t testing.TB, key string) time.Time {
+	t.Helper()
+	parts := strings.Split(key, "_")
+	at, err := time.Parse("20060102T1504Z", parts[len(parts)-2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func (o *Options) digestInterval() time.Duration { return cmp.Or(o.DigestInterval, time.Hour) }
 
 func gunzip(t testing.TB, body []byte) []byte {
 	t.Helper()
@@ -423,8 +439,11 @@ func (w *world) look() found {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f := found{events: map[string]int{}, files: map[string]string{}, listed: map[string]int{}}
-	type chainOf struct{ root, account, region, trail string }
-	chains := map[chainOf]*digest.Digest{}
+	type chainOf struct {
+		account, region, trail string
+		backfill               bool
+	}
+	chains, last := map[chainOf]*digest.Digest{}, map[chainOf]*digest.Digest{} // the last one of each kind, and of either kind
 	der := x509.MarshalPKCS1PublicKey(&testKey().PublicKey)
 	for _, name := range w.order {
 		ob := w.objects[name]
@@ -485,10 +504,29 @@ func (w *world) look() found {
 		if v.Verdict != digest.Valid {
 			t.Errorf("%s does not verify: %s, %s", name, v.Verdict, v.Reason)
 		}
-		c := chainOf{"", n.Account, n.Region, n.Trail}
+		c := chainOf{n.Account, n.Region, n.Trail, n.Backfill}
+		either := chainOf{n.Account, n.Region, n.Trail, false}
 		before := chains[c]
+		var made time.Time
+		if n.Backfill {
+			f.backfills = append(f.backfills, dg)
+			if made, err = time.Parse("2006-01-02T15:04:05.000Z", ob.o.Metadata[digest.MetaBackfill]); err != nil || made.Sub(dg.End) <= w.o.digestInterval() || made.After(ob.at) {
+				t.Errorf("%s says that it was made at %s, and was put at %s: %v", name, made, ob.at, err)
+			}
+			if chains[either] == nil {
+				t.Errorf("%s comes before the first ordinary digest", name)
+			}
+		} else if ob.o.Metadata[digest.MetaBackfill] != "" {
+			t.Errorf("%s says that it is a backfill digest", name)
+		}
+		if was := last[either]; (dg.Previous != nil || n.Backfill) && (was == nil || !was.End.Equal(dg.Start)) {
+			t.Errorf("%s starts at %s, before it came %+v", name, dg.Start, was)
+		} else if was != nil && was.End.After(dg.Start) {
+			t.Errorf("%s starts at %s, before the end of the one before it at %s", name, dg.Start, was.End)
+		}
+		last[either] = dg
 		if dg.Previous != nil {
-			if before == nil || before.Object != dg.Previous.Object || before.Bucket != dg.Previous.Bucket || !before.End.Equal(dg.Start) {
+			if before == nil || before.Object != dg.Previous.Object || before.Bucket != dg.Previous.Bucket {
 				t.Errorf("%s links to %+v, before it came %+v", name, dg.Previous, before)
 			} else {
 				was := w.objects[before.Bucket+"/"+before.Object]
@@ -497,8 +535,6 @@ func (w *world) look() found {
 					t.Errorf("%s: the link is not to what is there", name)
 				}
 			}
-		} else if before != nil && before.End.After(dg.Start) {
-			t.Errorf("%s begins anew before the end of the chain before it, %s", name, before.End)
 		}
 		chains[c] = dg
 		f.digests = append(f.digests, dg)
@@ -508,7 +544,11 @@ func (w *world) look() found {
 			if f.files[at] != l.Hash {
 				t.Errorf("%s lists %s with hash %s, at that time there was %q", name, at, l.Hash, f.files[at])
 			}
-			if !w.objects[at].at.Before(dg.End) {
+			put := w.objects[at].at
+			if n.Backfill && !put.Truncate(time.Millisecond).After(made) {
+				put = cutOf(t, l.Object)
+			}
+			if !put.Before(dg.End) {
 				t.Errorf("%s, which ends at %s, lists %s, which was put at %s", name, dg.End, at, w.objects[at].at)
 			}
 		}
