@@ -50,6 +50,10 @@ func (d *Decoder) Stretches(ctx context.Context, r io.Reader, at []Stretch, to f
 
 // forward reads on towards s and lets go of what lies before it.
 func (d *Decoder) forward(s Stretch) {
+	if d.flat.streamed != nil {
+		d.exposeAll()
+		return
+	}
 	gone := int(min(s.Offset-d.base, int64(d.end)))
 	kept := copy(d.buf, d.buf[gone:d.end])
 	poison(d.buf[kept:d.end])

@@ -111,6 +111,7 @@ type Decoder struct {
 	mem    bytes.Reader // over packed
 	gz     *gzip.Reader
 	zs     *zstd.Decoder
+	flat   flat
 	text   io.Reader
 	read   int64 // bytes taken from text
 
@@ -148,7 +149,7 @@ type Decoder struct {
 
 // NewDecoder returns a decoder with the given limits.
 func NewDecoder(lim Limits) *Decoder {
-	return &Decoder{lim: lim.withDefaults()}
+	return &Decoder{lim: lim.withDefaults(), flat: flat{most: mostFlat}}
 }
 
 // Met is how many records the last input held: those handed on, rejected stretches and digests. It is counted where
@@ -175,6 +176,7 @@ func (d *Decoder) reset(ctx context.Context, name string, sink Sink) {
 	d.records, d.met, d.heldMore = 0, 0, 0
 	d.held = d.held[:0]
 	d.firstKey = append(d.firstKey[:0], "eventVersion"...)
+	d.leaveFlat()
 	if d.buf == nil {
 		d.buf = make([]byte, initialBuffer)
 	}
@@ -269,6 +271,10 @@ func (d *Decoder) open(r io.Reader) error {
 		var next io.Reader
 		switch {
 		case bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
+			if layer == 0 && in == &d.mem && d.inflateWhole() {
+				d.more()
+				return nil
+			}
 			gz := d.gz
 			if layer > 0 || gz == nil {
 				gz = new(gzip.Reader)
@@ -309,7 +315,7 @@ func (d *Decoder) open(r io.Reader) error {
 			d.text = next
 			// Almost every input is compressed once: read the text without another buffer, and look at its head there.
 			d.more()
-			if h := d.buf[:d.end]; !bytes.HasPrefix(h, []byte{0x1f, 0x8b}) && !bytes.HasPrefix(h, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+			if !compressed(d.buf[:d.end]) {
 				return nil
 			}
 			next = io.MultiReader(bytes.NewReader(bytes.Clone(d.buf[:d.end])), next)
@@ -322,6 +328,11 @@ func (d *Decoder) open(r io.Reader) error {
 		}
 		in = br
 	}
+}
+
+// compressed reports whether text starts as compressed data do.
+func compressed(text []byte) bool {
+	return bytes.HasPrefix(text, []byte{0x1f, 0x8b}) || bytes.HasPrefix(text, []byte{0x28, 0xb5, 0x2f, 0xfd})
 }
 
 // gzipText reads gzip members up to the end of the input and lets zero padding behind the last one pass.
@@ -380,10 +391,24 @@ func (d *Decoder) more() bool {
 	if keep > d.lim.MaxRecord {
 		return false
 	}
-	size := len(d.buf)
-	for keep > size/2 {
-		size *= 2
+	if d.flat.streamed != nil {
+		d.slide(keep)
+	} else {
+		d.refill(keep)
 	}
+	d.mark()
+	if d.lim.MaxExpanded > 0 && d.read > d.lim.MaxExpanded {
+		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands beyond the limit of %d bytes", d.lim.MaxExpanded))
+	}
+	if d.read > ratioFloor && d.read > d.lim.MaxRatio*max(d.raw.n.Load(), 1) {
+		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands more than %d times: a decompression bomb", d.lim.MaxRatio))
+	}
+	return d.end-d.pos > keep
+}
+
+// refill reads the text behind buf[pos:end], of that length, which it moves to the start of the buffer.
+func (d *Decoder) refill(keep int) {
+	size := windowFor(keep, len(d.buf))
 	switch {
 	case d.swap != nil:
 		d.buf = d.swap(d.buf[d.pos:d.end], size)
@@ -396,6 +421,7 @@ func (d *Decoder) more() bool {
 		copy(d.buf, d.buf[d.pos:d.end])
 	}
 	d.base += int64(d.pos)
+	d.s.at -= d.pos
 	d.pos, d.end = 0, keep
 	for d.end < len(d.buf) {
 		n, err := d.text.Read(d.buf[d.end:])
@@ -409,14 +435,14 @@ func (d *Decoder) more() bool {
 			break
 		}
 	}
-	d.mark()
-	if d.lim.MaxExpanded > 0 && d.read > d.lim.MaxExpanded {
-		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands beyond the limit of %d bytes", d.lim.MaxExpanded))
+}
+
+// windowFor is how large a window of size must become to keep so much.
+func windowFor(keep, size int) int {
+	for keep > size/2 {
+		size *= 2
 	}
-	if d.read > ratioFloor && d.read > d.lim.MaxRatio*max(d.raw.n.Load(), 1) {
-		d.eof, d.rerr = true, tooExpanded(fmt.Sprintf("expands more than %d times: a decompression bomb", d.lim.MaxRatio))
-	}
-	return d.end > keep
+	return size
 }
 
 // scan sets the scanner on the window up to end.
@@ -439,7 +465,7 @@ func (d *Decoder) mark() {
 		return
 	}
 	if len(d.marks) < padded/64 {
-		d.marks = make([]uint64, len(d.buf)/64)
+		d.marks = make([]uint64, max(len(d.buf), initialBuffer)/64+1)
 	}
 	d.ascii, d.marked = markStops(d.buf[:padded], d.marks)
 }

@@ -383,6 +383,20 @@ func TestBrokenInputs(t *testing.T) {
 	}
 }
 
+// The place of a failure is right also where the window moves to find that there is no more.
+func TestPlaceOfTheEnd(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{300, 1000, 1024, 4096} {
+		text := (`[` + strings.Repeat(record("a")+`,`, 50))[:size]
+		c, d := &collect{}, NewDecoder(Limits{})
+		d.buf = make([]byte, size)
+		err := d.Decode(t.Context(), "test", strings.NewReader(text), c)
+		if want := fmt.Sprintf("at byte %d", size); !errors.Is(err, ErrInput) || len(c.rejects) != 1 || !strings.HasSuffix(c.rejects[0].Reason, want) {
+			t.Errorf("%d bytes: %v, %+v, want %q", size, err, c.rejects, want)
+		}
+	}
+}
+
 func TestLimits(t *testing.T) {
 	t.Parallel()
 	big := strings.Replace(record("big"), `"iam`, `"`+strings.Repeat("x", 3<<20), 1)

@@ -73,7 +73,7 @@ func keep() { local := 1; local = 2; _ = local; x := table; _ = x }
 		`cmd/other imports internal/event; below cmd only ["internal/cli"] may be imported`,
 		`the tests of internal/cli import test/kit`,
 		`internal/detect imports internal/store/duckdb: both follow the journal`,
-		`internal/event imports internal/match; below internal/event only [] may be imported`,
+		`internal/event imports internal/match; below internal/event only ["internal/inflate"] may be imported`,
 		`internal/hunt imports internal/source/sourcetest, which only [] may`,
 		`internal/match imports internal/detect; below internal/match only ["internal/event"] may be imported`,
 		`internal/store/duckdb imports internal/console/page, which only ["internal/app"] may`,
