@@ -23,10 +23,13 @@ import (
 
 // Bounds.
 const (
-	copyBuffer = 256 << 10       // bytes that are read and written at a time
-	peekSize   = 64 << 10        // an answer up to this is whole before it is recorded
-	afterGone  = 5 * time.Minute // that a change may take whose caller has gone
-	writeStall = 2 * time.Minute // that a caller may take to accept a buffer
+	copyBuffer   = 256 << 10       // bytes that are read at a time
+	largeBuffer  = 4 << 20         // likewise, of answers from this size on: fewer, longer reads take less of the processor
+	largeBuffers = 16              // of those in use at a time; further answers make do with the other size
+	writeSize    = 512 << 10       // bytes that are written at a time
+	peekSize     = 64 << 10        // an answer up to this is whole before it is recorded
+	afterGone    = 5 * time.Minute // that a change may take whose caller has gone
+	writeStall   = 2 * time.Minute // that a caller may take to accept what is written at a time
 )
 
 // Answer is what became of a forwarded request.
@@ -45,16 +48,36 @@ type Answer struct {
 type Forwarder struct {
 	transport http.RoundTripper
 	buffers   sync.Pool
+	large     sync.Pool
+	largeFree chan struct{} // has an element for each large buffer that may still be taken
 	peeks     sync.Pool
 }
 
 // NewForwarder forwards over a transport.
 func NewForwarder(t http.RoundTripper) *Forwarder {
-	return &Forwarder{
-		transport: t,
-		buffers:   sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }},
-		peeks:     sync.Pool{New: func() any { b := make([]byte, peekSize); return &b }},
+	of := func(size int) sync.Pool { return sync.Pool{New: func() any { b := make([]byte, size); return &b }} }
+	f := &Forwarder{transport: t, buffers: of(copyBuffer), large: of(largeBuffer), peeks: of(peekSize), largeFree: make(chan struct{}, largeBuffers)}
+	for range largeBuffers {
+		f.largeFree <- struct{}{}
 	}
+	return f
+}
+
+// buffer is for reading an answer of a length, -1 for unknown; until it is given back.
+func (f *Forwarder) buffer(length int64) (buf []byte, giveBack func()) {
+	if length >= largeBuffer {
+		select {
+		case <-f.largeFree:
+			b := f.large.Get().(*[]byte)
+			return *b, func() {
+				f.large.Put(b)
+				f.largeFree <- struct{}{}
+			}
+		default:
+		}
+	}
+	b := f.buffers.Get().(*[]byte)
+	return *b, func() { f.buffers.Put(b) }
 }
 
 // Exchange is a request on its way.
@@ -237,46 +260,60 @@ func eventStream(h http.Header) bool {
 
 // stream passes a large answer on.
 func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, res *http.Response, in *counter, a *Answer) {
-	first, second := f.buffers.Get().(*[]byte), f.buffers.Get().(*[]byte)
-	defer f.buffers.Put(first)
-	defer f.buffers.Put(second)
+	buf, giveBack := f.buffer(res.ContentLength)
+	defer giveBack()
 	ctl := http.NewResponseController(w)
-	// Without a length it is the end of the answer that says that it is whole.
-	hold := res.ContentLength >= 0 || !r.ProtoAtLeast(1, 1)
 	sendHead(w, res, false)
+	// What is written last is held back where that makes the answer whole. Where neither its length nor a mark of the end tells,
+	// the end of the connection does, and anything may turn out to be the last.
+	sized := res.ContentLength >= 0
+	lag := !sized && !r.ProtoAtLeast(1, 1)
+	write := func(p []byte) (n int, err error) {
+		for n < len(p) && err == nil {
+			_ = ctl.SetWriteDeadline(time.Now().Add(writeStall)) // not every connection has deadlines
+			var m int
+			m, err = w.Write(p[n:min(len(p), n+writeSize)])
+			n += m
+			if err == nil && !sized && !lag {
+				err = ctl.Flush()
+			}
+		}
+		return n, err
+	}
 	send := func(p []byte) error {
-		if len(p) == 0 {
-			return nil
-		}
-		_ = ctl.SetWriteDeadline(time.Now().Add(writeStall)) // not every connection has deadlines
-		n, err := w.Write(p)
+		n, err := write(p)
 		a.Out += int64(n)
-		if err == nil && !hold {
-			err = ctl.Flush()
-		}
 		return err
 	}
 	prefix := a.Body
 	a.Out = 0
-	var held []byte
-	var err error
-	if hold {
-		held = prefix
-	} else {
-		err = send(prefix)
+	var held, spare []byte // with lag they take turns, and with prefix
+	if lag {
+		b, back := f.buffer(-1)
+		defer back()
+		spare = b
 	}
-	buf, spare := *first, *second
-	for err == nil {
+	pass := func(p []byte) error {
+		switch {
+		case lag:
+			last := held
+			held = p
+			return send(last)
+		case sized && a.Out+int64(len(p)) >= res.ContentLength:
+			held = p
+			return nil
+		}
+		return send(p)
+	}
+	err := pass(prefix)
+	for err == nil && (lag || held == nil) {
 		n, rerr := res.Body.Read(buf)
 		if n > 0 {
-			if hold {
-				if err = send(held); err != nil {
-					break
-				}
-				held = buf[:n]
-				buf, spare = spare, buf
-			} else if err = send(buf[:n]); err != nil {
+			if err = pass(buf[:n]); err != nil {
 				break
+			}
+			if lag {
+				buf, spare = spare, buf
 			}
 		}
 		if errors.Is(rerr, io.EOF) {
@@ -304,8 +341,7 @@ func (f *Forwarder) stream(w http.ResponseWriter, r *http.Request, x *Exchange, 
 		a.Out = sent
 		panic(http.ErrAbortHandler) // the caller sees that it is not whole
 	}
-	_ = ctl.SetWriteDeadline(time.Now().Add(writeStall))
-	_, _ = w.Write(held) // who has gone by now has all but this, and is recorded as if it had all
+	_, _ = write(held) // who has gone by now has all but this, and is recorded as if it had all
 	trailers(w, res)
 	_ = ctl.SetWriteDeadline(time.Time{})
 }

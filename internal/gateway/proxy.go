@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -154,9 +155,17 @@ func NewProxy(o ProxyOptions) (*Proxy, error) {
 
 // NewTransport is for services over a network: connections are kept, bytes are not touched.
 func NewTransport() *http.Transport {
+	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}
+	buffers := &sync.Pool{New: func() any { b := make([]byte, copyBuffer); return &b }}
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		Proxy: http.ProxyFromEnvironment,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			return &conn{Conn: c, buffers: buffers}, nil
+		},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		MaxIdleConnsPerHost:   256,
@@ -165,6 +174,19 @@ func NewTransport() *http.Transport {
 		WriteBufferSize:       64 << 10,
 		ReadBufferSize:        64 << 10,
 	}
+}
+
+// conn takes bodies in large pieces: a connection's own way with them is pieces of 32 KiB.
+type conn struct {
+	net.Conn
+	buffers *sync.Pool // of *[]byte
+}
+
+// ReadFrom implements [io.ReaderFrom].
+func (c *conn) ReadFrom(r io.Reader) (int64, error) {
+	b := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(b)
+	return io.CopyBuffer(struct{ io.Writer }{c.Conn}, r, *b)
 }
 
 // Peer is who the connection comes from, and whether over TLS.

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
@@ -351,41 +352,115 @@ func TestUnrecorded(t *testing.T) {
 	}
 }
 
-// TestHeldBack: the end of a streamed answer goes out after its record, not before.
+// TestHeldBack: the end of a streamed answer goes out after its record, not before: its last bytes, or the mark of its end.
 func TestHeldBack(t *testing.T) {
 	t.Parallel()
-	large := bytes.Repeat([]byte("x"), 3<<20)
-	for _, sized := range []bool{true, false} {
-		hold, at := make(chan struct{}), make(chan struct{})
-		g := newRig(t, "s3="+fake(t, func(w http.ResponseWriter, _ *http.Request) {
-			if sized {
-				w.Header().Set("Content-Length", fmt.Sprint(len(large)))
+	for _, tt := range []struct {
+		name, proto string
+		sized       bool
+		size        int
+	}{
+		{"with a length, in small pieces", "HTTP/1.1", true, largeBuffer - 1},
+		{"with a length, in large ones", "HTTP/1.1", true, 3*largeBuffer + 1},
+		{"with a mark", "HTTP/1.1", false, 3 << 20},
+		{"with neither", "HTTP/1.0", false, 3 << 20},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			large := make([]byte, tt.size)
+			_, _ = rand.NewChaCha8([32]byte{1}).Read(large)
+			hold, at := make(chan struct{}), make(chan struct{})
+			g := newRig(t, "s3="+fake(t, func(w http.ResponseWriter, _ *http.Request) {
+				if tt.sized {
+					w.Header().Set("Content-Length", fmt.Sprint(len(large)))
+				}
+				_, _ = w.Write(large)
+			}), func(o *ProxyOptions) { o.Recorder = waiting{hold: hold, at: at, r: o.Recorder} })
+			conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
+			if err != nil {
+				t.Fatal(err)
 			}
-			_, _ = w.Write(large)
-		}), func(o *ProxyOptions) { o.Recorder = waiting{hold: hold, at: at, r: o.Recorder} })
-		res, err := http.DefaultTransport.RoundTrip(request(t, "GET", g.URL+"/b/k", nil))
-		if err != nil {
-			t.Fatal(err)
-		}
-		done := make(chan error, 1)
-		go func() {
-			n, err := io.Copy(io.Discard, res.Body)
-			if err == nil && n != int64(len(large)) {
-				err = fmt.Errorf("%d bytes", n)
+			defer conn.Close()
+			_, _ = fmt.Fprintf(conn, "GET /b/k %s\r\nHost: h\r\nConnection: close\r\n\r\n", tt.proto)
+			var got bytes.Buffer
+			var mu sync.Mutex // guards got
+			ended := make(chan error, 1)
+			go func() {
+				buf := make([]byte, 64<<10)
+				for {
+					n, err := conn.Read(buf)
+					mu.Lock()
+					got.Write(buf[:n])
+					mu.Unlock()
+					if err != nil {
+						ended <- err
+						return
+					}
+				}
+			}()
+			body := func() ([]byte, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(got.Bytes())), nil)
+				if err != nil {
+					return nil, err
+				}
+				return io.ReadAll(res.Body)
 			}
-			done <- err
-		}()
-		<-at
-		select {
-		case err := <-done:
-			t.Fatalf("the answer was whole before its record: %v", err)
-		default:
+			<-at
+			// Everything that goes out before the record is on its way by now.
+			for quiet, before := 0, -1; quiet < 5; time.Sleep(5 * time.Millisecond) {
+				mu.Lock()
+				n := got.Len()
+				mu.Unlock()
+				if quiet++; n != before {
+					quiet, before = 0, n
+				}
+			}
+			if b, err := body(); err == nil && len(b) == len(large) {
+				t.Error("the answer was whole before its record")
+			} else if len(b) < len(large)-largeBuffer {
+				t.Errorf("%d of %d bytes came before the record", len(b), len(large))
+			}
+			close(hold)
+			if err := <-ended; !errors.Is(err, io.EOF) {
+				t.Error(err)
+			}
+			if b, err := body(); err != nil || !bytes.Equal(b, large) {
+				t.Errorf("%d of %d bytes came, or others: %v", len(b), len(large), err)
+			}
+			if r := g.book.Last(t); r["additionalEventData"].(map[string]any)["bytesTransferredOut"] != float64(len(large)) {
+				t.Errorf("recorded %v", r)
+			}
+		})
+	}
+}
+
+// TestBuffers: answers of great length are read in large pieces while few are, and further ones in small pieces.
+func TestBuffers(t *testing.T) {
+	t.Parallel()
+	f := NewForwarder(NewTransport())
+	var given []func()
+	for i := range largeBuffers + 1 {
+		want := largeBuffer
+		if i == largeBuffers {
+			want = copyBuffer
 		}
-		close(hold)
-		if err := <-done; err != nil {
-			t.Error(err)
+		b, giveBack := f.buffer(largeBuffer)
+		if len(b) != want {
+			t.Errorf("answer %d is read %d bytes at a time", i, len(b))
 		}
-		_ = res.Body.Close()
+		given = append(given, giveBack)
+	}
+	for _, giveBack := range given {
+		giveBack()
+	}
+	for length, want := range map[int64]int{-1: copyBuffer, largeBuffer - 1: copyBuffer, largeBuffer: largeBuffer} {
+		b, giveBack := f.buffer(length)
+		if len(b) != want {
+			t.Errorf("an answer of %d bytes is read %d at a time", length, len(b))
+		}
+		giveBack()
 	}
 }
 
