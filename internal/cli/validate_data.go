@@ -174,6 +174,8 @@ func (f *validateFlags) dataTargets(r *validation, trails []trail.Info, target, 
 		}
 	}
 	switch {
+	case len(trails) == 0:
+		return usagef("there is no trail in %s: spoor serve makes its folder; --data or --config names another one", shown(dir))
 	case len(found) == 0:
 		names := make([]string, len(trails))
 		for i, t := range trails {

@@ -166,6 +166,7 @@ func TestValidateData(t *testing.T) {
 		{append(all, "--s3-bucket", "b"), "want a trail"}, {append(all, "s3://b", "--s3-bucket", "b"), "either s3://"}, {append(all, "s3://b/p", "--s3-prefix", "q"), "given twice"},
 		{append(all, "audit", "--trail", "other"), "--trail other is not"}, {append(all, "--set", "buckets.external=http://127.0.0.1:1"), "--endpoint-url http://127.0.0.1:1"},
 		{[]string{"validate", "s3://b", "--master-key-file", saved}, "wants --data"}, {[]string{"validate", "--data", t.TempDir()}, "there is no trail in"},
+		{[]string{"validate", "--data", t.TempDir(), "audit"}, "spoor serve makes its folder"},
 		{append(all, "--master-key-file", filepath.Join(dir, "none")), "read the master key"}, {[]string{"validate", "--data", t.TempDir(), "s3://b"}, "there are no local buckets"},
 	} {
 		_, errs := run(t, ExitUsage, c.args...)

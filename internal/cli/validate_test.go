@@ -124,6 +124,9 @@ func TestValidateUsage(t *testing.T) {
 	} {
 		run(t, ExitUsage, append([]string{"validate"}, args...)...)
 	}
+	if out, _ := run(t, ExitIncomplete, "validate", t.TempDir()); !strings.Contains(strings.Join(strings.Fields(out), " "), "no digest was found in the folder, at PREFIX/AWSLogs/") {
+		t.Errorf("a folder of something else:\n%s", out)
+	}
 	run(t, ExitFailure, "validate", c.logs, "--public-keys", filepath.Join(c.dir, "none"))
 	run(t, ExitFailure, "validate", c.logs, "--public-keys", c.signatures)
 	run(t, ExitFailure, "validate", c.logs, "--public-keys", c.keys, "--signatures", c.keys)

@@ -175,9 +175,16 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	if len(ids) == 0 {
 		var text []string
 		for _, root := range o.Roots {
-			text = append(text, "s3://"+root.Bucket+"/"+root.Prefix)
+			switch {
+			case root.Bucket != "":
+				text = append(text, "below s3://"+root.Bucket+"/"+root.Prefix)
+			case root.Prefix != "":
+				text = append(text, "in the folder below "+root.Prefix)
+			default:
+				text = append(text, "in the folder, at PREFIX/AWSLogs/ACCOUNT/CloudTrail-Digest/… as buckets have them")
+			}
 		}
-		err = r.tell(nil, Finding{Code: NoDigests, Level: Unchecked, Reason: "no digest was found below " + strings.Join(text, " and ")})
+		err = r.tell(nil, Finding{Code: NoDigests, Level: Unchecked, Reason: "no digest was found " + strings.Join(text, " and ")})
 	} else {
 		err = r.all(ctx)
 	}
