@@ -35,6 +35,7 @@ type item struct {
 	byLink    bool   // the next one told it
 	finding   Finding
 	vouched   bool // its content is what was signed
+	noted     bool // what it lists and covers is taken note of
 }
 
 // sound says whether what the digest says can be built upon.
@@ -53,12 +54,22 @@ type chain struct {
 
 	queue   []*item // with verdicts of their own, but for the last one
 	all     []*item // of a backfill chain, whose order is that of its links
+	there   spans   // of a backfill chain: the hours of its digests, whatever their verdicts, and of those that are told to be missing
+	jumps   []jump  // of an ordinary one
 	prev    *item   // the last one that was told of
 	cadence time.Duration
 	peeked  bool
 	links   []outside // to other places
 	moved   bool      // another place's chain goes on from here
 	last    time.Time // end of the last sound digest
+}
+
+// jump is time that the ordinary digests leave out: one links to the one before it, and starts later than that one ends. The service
+// makes backfill digests of such time, one for each interval.
+type jump struct {
+	from, to time.Time
+	cadence  time.Duration
+	it       *item // that starts at to
 }
 
 // outside is a link that leaves its place.
@@ -103,6 +114,7 @@ func (c *chain) push(ctx context.Context, it *item) error {
 	}
 	if c.id.backfill {
 		c.all = append(c.all, it)
+		c.early(ctx, it)
 		return nil
 	}
 	c.queue = append(c.queue, it)
@@ -115,6 +127,27 @@ func (c *chain) push(ctx context.Context, it *item) error {
 	first := c.queue[0]
 	c.queue = c.queue[1:]
 	return c.settle(ctx, first, c.queue[0])
+}
+
+// early takes note of a backfill digest before it is judged, which needs them all: ordinary digests go by what hours they cover.
+func (c *chain) early(ctx context.Context, it *item) {
+	if it.peek {
+		return
+	}
+	from := it.name.End.Add(-c.cadence)
+	if it.d != nil && it.d.Start.Before(it.name.End) {
+		from = it.d.Start
+		c.cadence = it.name.End.Sub(from)
+	}
+	c.there.add(from, it.name.End)
+	if it.err != nil || it.d == nil {
+		return
+	}
+	c.p.backfillKeys(ctx, it)
+	if v, _ := it.d.Verify(it.hash, it.meta, digest.Location{Bucket: c.p.id.bucket, Object: it.key}, c.p.keys.find); v == digest.Valid {
+		c.p.note(it, true)
+		it.noted = true
+	}
 }
 
 // flush ends the chain.
@@ -173,7 +206,7 @@ func (c *chain) judge(ctx context.Context, it, next *item) {
 	}
 	f.ByLink = it.byLink
 	if c.id.backfill {
-		c.backfillKeys(ctx, it)
+		p.backfillKeys(ctx, it)
 	}
 	verdict, reason := it.d.Verify(it.hash, meta, digest.Location{Bucket: p.id.bucket, Object: it.key}, p.keys.find)
 	other := linked && !it.byLink && next.d.PreviousSigning != it.signature // the next one saw another signature
@@ -223,10 +256,12 @@ func (c *chain) judge(ctx context.Context, it, next *item) {
 func (c *chain) more(it *item, set func(Code, Level, string, ...any)) {
 	d := it.d
 	signed := d.End
+	start, end, known := c.p.keys.validity(d.Fingerprint)
 	if made, ok := backfillTime(it); ok {
 		signed = made
+	} else if c.id.backfill && signed.Before(start) {
+		signed = start // it was made at some time after its end
 	}
-	start, end, known := c.p.keys.validity(d.Fingerprint)
 	switch {
 	case it.byLink && !c.p.NoMetadata:
 		set(DigestUnsigned, Invalid, "its metadata has no signature; the one that the digest after it tells is right, so that the content is as it was signed")
@@ -249,20 +284,20 @@ func backfillTime(it *item) (time.Time, bool) {
 }
 
 // backfillKeys gets the keys of the time when a backfill digest was made.
-func (c *chain) backfillKeys(ctx context.Context, it *item) {
+func (p *place) backfillKeys(ctx context.Context, it *item) {
 	made, ok := backfillTime(it)
-	if k, err := c.p.keys.find(it.d.Fingerprint); !ok || k != nil || err != nil {
+	if k, err := p.keys.find(it.d.Fingerprint); !ok || k != nil || err != nil {
 		return
 	}
-	if keys, err := c.p.Keys(ctx, c.p.id.region, made.Add(-time.Hour), made.Add(time.Hour)); err == nil {
-		c.p.keys.add(keys) // without them the verdict is that the key is unknown
+	if keys, err := p.Keys(ctx, p.id.region, made.Add(-time.Hour), made.Add(time.Hour)); err == nil {
+		p.keys.add(keys) // without them the verdict is that the key is unknown
 	}
 }
 
 // settle gives the verdict that takes the neighbours into account, has the log files read, and goes on.
 func (c *chain) settle(ctx context.Context, it, next *item) error {
 	if it.peek {
-		return nil
+		return c.settlePeek(ctx, it)
 	}
 	p := c.p
 	f := &it.finding
@@ -299,7 +334,9 @@ func (c *chain) settle(ctx context.Context, it, next *item) error {
 		if it.vouched || f.Code == DigestUnverifiable {
 			pending = len(it.d.Files)
 		}
-		p.note(it, it.vouched)
+		if !it.noted {
+			p.note(it, it.vouched)
+		}
 	}
 	at := len(findings)
 	for i := range pending {
@@ -334,6 +371,28 @@ func (c *chain) settle(ctx context.Context, it, next *item) error {
 		}
 	}
 	c.prev = it
+	return nil
+}
+
+// settlePeek tells which digests of the range the first one after it proves to be missing.
+func (c *chain) settlePeek(ctx context.Context, it *item) error {
+	if c.p.only != nil || c.id.backfill {
+		return nil
+	}
+	links := len(c.links)
+	found, err := c.before(it)
+	c.links = c.links[:links] // where it comes from is no matter of the range
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if f.Code.subject() != "digest" || c.p.within(f.End) != 0 {
+			continue
+		}
+		if err := c.p.say(ctx, c, f); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -380,6 +439,11 @@ func (c *chain) before(it *item) ([]Finding, error) {
 		}
 		return nil, nil
 	}
+	target, ok := digest.SplitKey(l.Object)
+	past := prev != nil && !it.linksTo(p.id.bucket, prev.key) && l.Bucket == p.id.bucket && target.Prefix == p.id.prefix && !target.End.After(prev.name.End)
+	if ok && !past && target.End.Before(d.Start) {
+		c.jumps = append(c.jumps, jump{target.End, d.Start, cadence, it})
+	}
 	if prev != nil && it.linksTo(p.id.bucket, prev.key) {
 		var out []Finding
 		if prev.d == nil || !prev.vouched {
@@ -391,12 +455,11 @@ func (c *chain) before(it *item) ([]Finding, error) {
 		if !prev.byLink && prev.signature != "" && l.Signature != prev.signature && prev.sound() {
 			out = append(out, say(ChainSignature, Invalid, "it links to another signature than the digest before it has"))
 		}
-		if !d.Start.Equal(prev.d.End) {
+		if d.Start.Before(prev.d.End) { // and of the time after it backfill digests tell
 			out = append(out, say(ChainTimes, Invalid, "it starts at %s, and the digest before it ends at %s", stamp(d.Start), stamp(prev.d.End)))
 		}
 		return out, nil
 	}
-	target, ok := digest.SplitKey(l.Object)
 	if !ok || (chainID{target.Trail, target.HomeRegion, target.Backfill}) != c.id || target.Account != p.id.account || target.Region != p.id.region {
 		return []Finding{say(ChainOrder, Invalid, "it links to s3://%s/%s, which is no digest of its trail", l.Bucket, l.Object)}, nil
 	}
@@ -420,10 +483,14 @@ func (c *chain) before(it *item) ([]Finding, error) {
 	return c.missing(p.Start.Add(-1), target.End, cadence, GapStart, ""), nil
 }
 
-// missing names the digests that were due after from and up to to. The last one is what the next digest links to, unless why says
-// something else.
+// missing names the digests that were due after from and up to to, but for hours that have a backfill digest. The last one is what
+// the next digest links to, unless why says something else.
 func (c *chain) missing(from, to time.Time, cadence time.Duration, code Code, why string) []Finding {
 	cadence = max(cadence, time.Second)
+	var late *chain
+	if !c.id.backfill {
+		late = c.p.chains[chainID{c.id.trail, c.id.home, true}]
+	}
 	var out []Finding
 	left := 0
 	for end := to; end.After(from); end = end.Add(-cadence) {
@@ -434,8 +501,11 @@ func (c *chain) missing(from, to time.Time, cadence time.Duration, code Code, wh
 			left = int(end.Sub(from)/cadence) + 1
 			break
 		}
+		if late != nil && late.there.has(end) {
+			continue
+		}
 		n := digest.Name{
-			Prefix: c.p.id.prefix, Organization: c.p.id.org, Account: c.p.id.account, Region: c.p.id.region, Trail: c.id.trail, HomeRegion: c.id.home, End: end,
+			Prefix: c.p.id.prefix, Organization: c.p.id.org, Account: c.p.id.account, Region: c.p.id.region, Trail: c.id.trail, HomeRegion: c.id.home, End: end, Backfill: c.id.backfill,
 		}
 		f := c.p.name(c, Finding{Code: code, Level: Invalid, Key: n.Key(), Start: end.Add(-cadence), End: end, Reason: why})
 		if why == "" {
@@ -446,7 +516,7 @@ func (c *chain) missing(from, to time.Time, cadence time.Duration, code Code, wh
 		}
 		out = append(out, f)
 	}
-	if left > 0 {
+	if left > 0 && len(out) > 0 {
 		out[len(out)-1].Reason += fmt.Sprintf("; about %d more before it are missing too", left)
 	}
 	slices.Reverse(out)
@@ -487,7 +557,11 @@ func (c *chain) flushBackfill(ctx context.Context) error {
 			switch {
 			case l.Bucket != c.p.id.bucket || ok && target.Prefix != c.p.id.prefix:
 				c.links = append(c.links, outside{it, *l, it.d.Start})
-			case prev == nil && ok && c.p.within(target.End) == 0:
+			case !ok || (chainID{target.Trail, target.HomeRegion, target.Backfill}) != c.id || target.Account != c.p.id.account || target.Region != c.p.id.region:
+				found = append(found, c.p.name(c, Finding{Code: ChainOrder, Level: Invalid, Key: it.key, Start: it.d.Start, End: it.d.End,
+					Reason: fmt.Sprintf("it links to s3://%s/%s, which is no backfill digest of its trail", l.Bucket, l.Object)}))
+			case prev == nil && c.p.within(target.End) == 0:
+				c.there.add(target.End.Add(it.d.Start.Sub(it.d.End)), target.End)
 				found = append(found, c.p.name(c, Finding{Code: DigestMissing, Level: Invalid, Key: l.Object, End: target.End, Reason: "it is not there, and the backfill digest after it links to it"}))
 			case prev != nil && prev.vouched && l.Hash != "" && !strings.EqualFold(l.Hash, prev.hash):
 				found = append(found, c.p.name(c, Finding{Code: ChainHash, Level: Invalid, Key: it.key, Start: it.d.Start, End: it.d.End,
@@ -512,17 +586,22 @@ func (c *chain) flushBackfill(ctx context.Context) error {
 // follow makes places of those that chains lead to and that were not looked at.
 func (r *run) follow(known map[placeID]bool) []*place {
 	var out []*place
+	led := map[placeID]*place{}
 	for _, p := range r.places {
-		for _, c := range p.chains {
+		for _, c := range p.sorted() {
 			for _, l := range c.links {
 				target, ok := digest.SplitKey(l.link.Object)
 				id := placeID{l.link.Bucket, target.Prefix, target.Organization, target.Account, target.Region}
+				if q := led[id]; q != nil && q.only.trail == c.id.trail && q.only.home == c.id.home { // by the other one of its chains
+					q.until = later(q.until, target.End)
+				}
 				if !ok || known[id] {
 					continue
 				}
 				known[id] = true
 				q := newPlace(r, id)
 				q.only, q.until = &c.id, target.End
+				led[id] = q
 				out = append(out, q)
 			}
 		}
@@ -547,11 +626,18 @@ func (r *run) ends(ctx context.Context) error {
 	for _, p := range r.places {
 		for _, c := range p.sorted() {
 			for _, l := range c.links {
-				if err := r.tell(c, c.cross(l, at)); err != nil {
+				f := c.cross(l, at)
+				if c.id.backfill && f.Code == DigestMissing {
+					c.there.add(f.Start, f.End)
+				}
+				if err := r.tell(c, f); err != nil {
 					return err
 				}
 			}
 		}
+	}
+	if err := r.leaps(); err != nil {
+		return err
 	}
 	// A trail of several Regions or accounts ends everywhere at once.
 	newest := map[[2]string]time.Time{}
@@ -559,7 +645,7 @@ func (r *run) ends(ctx context.Context) error {
 		for _, c := range p.chains {
 			if c.prev != nil && !c.id.backfill {
 				of := [2]string{c.id.trail, c.id.home}
-				newest[of] = later(newest[of], c.prev.name.End)
+				newest[of] = later(newest[of], c.lastEnd())
 			}
 		}
 	}
@@ -578,6 +664,64 @@ func (r *run) ends(ctx context.Context) error {
 	return nil
 }
 
+// leaps tells which backfill digests are missing in time that ordinary ones leave out. They may lie in another place than these:
+// they went to where the trail wrote when they were made.
+func (r *run) leaps() error {
+	type trailIn struct{ account, region, trail, home string }
+	there := map[trailIn]*spans{}
+	of := func(p *place, c *chain) trailIn { return trailIn{p.id.account, p.id.region, c.id.trail, c.id.home} }
+	for _, p := range r.places {
+		for _, c := range p.sorted() {
+			if !c.id.backfill {
+				continue
+			}
+			if there[of(p, c)] == nil {
+				there[of(p, c)] = &spans{}
+			}
+			for _, s := range c.there {
+				there[of(p, c)].add(s.from, s.to)
+			}
+		}
+	}
+	for _, p := range r.places {
+		for _, c := range p.sorted() {
+			for _, j := range c.jumps {
+				for _, s := range there[of(p, c)].without(j.from, j.to) {
+					if whole := j.to.Sub(j.from); s.to.Sub(s.from) == whole && whole < j.cadence/2 {
+						f := p.name(c, Finding{Code: ChainTimes, Level: Invalid, Key: j.it.key, Start: j.to, End: j.it.name.End,
+							Reason: fmt.Sprintf("it starts at %s, and the digest before it ends at %s", stamp(j.to), stamp(j.from))})
+						if err := r.tell(c, f); err != nil {
+							return err
+						}
+						continue
+					}
+					late := p.chain(digest.Name{Trail: c.id.trail, HomeRegion: c.id.home, Backfill: true})
+					why := fmt.Sprintf("no digest ends then, ordinary or backfill; the ordinary digest after it, s3://%s/%s, starts at %s and links to the one that ended at %s, as it does when backfill digests were made for the time between",
+						p.id.bucket, j.it.key, stamp(j.to), stamp(j.from))
+					for _, f := range late.missing(s.from, s.to, j.cadence, DigestMissing, why) {
+						if p.within(f.End) != 0 {
+							continue
+						}
+						if err := r.tell(late, f); err != nil {
+							return err
+						}
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// lastEnd is the end of the last digest, ordinary or backfill.
+func (c *chain) lastEnd() time.Time {
+	last := c.prev.name.End
+	if late := c.p.chains[chainID{c.id.trail, c.id.home, true}]; late != nil && len(late.there) > 0 {
+		last = later(last, late.there[len(late.there)-1].to)
+	}
+	return last
+}
+
 // cross judges a link to another place.
 func (c *chain) cross(l outside, at map[[2]string]*chain) Finding {
 	f := c.p.name(c, Finding{Key: l.from.key, Start: l.start, End: l.from.name.End})
@@ -593,7 +737,7 @@ func (c *chain) cross(l outside, at map[[2]string]*chain) Finding {
 			f.Code, f.Level, f.Reason = ChainHash, Invalid, "it goes on from "+where+", and that has other content than it links to"
 		case !old.prev.byLink && old.prev.sound() && old.prev.signature != l.link.Signature:
 			f.Code, f.Level, f.Reason = ChainSignature, Invalid, "it goes on from "+where+", and that has another signature than it links to"
-		case !l.start.Equal(old.prev.d.End):
+		case !c.id.backfill && l.start.Before(old.prev.d.End):
 			f.Code, f.Level, f.Reason = ChainTimes, Invalid, "it goes on from "+where+", which ends at "+stamp(old.prev.d.End)
 		default:
 			f.Code, f.Level, f.Reason = ChainMoved, Notice, "it goes on from "+where
@@ -624,7 +768,7 @@ func (c *chain) cross(l outside, at map[[2]string]*chain) Finding {
 
 // end tells which digests are missing after the last one. newest is the end of the trail's newest digest anywhere.
 func (c *chain) end(newest time.Time) []Finding {
-	p, last := c.p, c.prev.name.End
+	p, last := c.p, c.lastEnd()
 	expect, why := p.expected(p.id, c.id), "no digest ends then, and one was due every "+words(c.cadence)+": it was deleted, or logging or validation ended"
 	if expect.IsZero() && newest.Sub(last) > c.cadence+grace {
 		expect, why = newest.Add(grace), "no digest ends then, and the trail has newer ones elsewhere: it was deleted, or the trail left the account or Region"
@@ -634,7 +778,7 @@ func (c *chain) end(newest time.Time) []Finding {
 		for n := 0; n < 1_000_000 && !due.Add(c.cadence+grace).After(expect) && (p.End.IsZero() || due.Before(p.End)); n++ {
 			due = due.Add(c.cadence)
 		}
-		return c.missing(last, due, c.cadence, GapEnd, why)
+		return c.missing(c.prev.name.End, due, c.cadence, GapEnd, why)
 	}
 	if newer := p.files.newest(); newer.Sub(last) > c.cadence+grace {
 		return []Finding{p.name(c, Finding{Code: EndOpen, Level: Unchecked, Key: c.prev.key, Start: last, End: newer,

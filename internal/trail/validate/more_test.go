@@ -303,13 +303,13 @@ func TestBackfill(t *testing.T) {
 // Whatever one thing is done to a bucket is told.
 func TestAnyTampering(t *testing.T) {
 	t.Parallel()
-	base := newRig(t, validatetest.Options{Hours: 5, PerHour: 3})
+	base := newRig(t, validatetest.Options{Hours: 8, PerHour: 3, Late: []int{2, 3, 5}})
 	if got, s, _ := base.run(t); len(got) != 0 || s.Problem || s.Gaps {
 		t.Fatalf("clean: %q", got)
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	keys := base.Keys("trail-bucket")
-	for i := range 150 {
+	for i := range 200 {
 		m := validatetest.NewMemory()
 		for _, k := range keys {
 			body, meta, _ := base.Object("trail-bucket", k)
@@ -343,7 +343,7 @@ func TestAnyTampering(t *testing.T) {
 			must(t, m.Add("trail-bucket", key, b, om))
 		case 5:
 			what = "planted"
-			d := base.made.Digests[r.IntN(5)]
+			d := base.made.Digests[r.IntN(len(base.made.Digests))]
 			key = base.made.Options.LogKey(d.Start.Add(time.Minute+time.Duration(r.IntN(55))*time.Minute), fmt.Sprintf("planted%09d", i))
 			must(t, m.Add("trail-bucket", key, body, nil))
 		}

@@ -29,7 +29,7 @@ type chainID struct {
 type place struct {
 	*run
 	id     placeID
-	only   *chainID  // one chain alone, for a place that another one led to
+	only   *chainID  // the chains of one trail alone, for a place that another one led to
 	until  time.Time // and only digests up to here; zero is the range of the run
 	keys   *verifiers
 	chains map[chainID]*chain
@@ -110,7 +110,7 @@ func (p *place) kindFolder(kind string) string {
 // wants says whether a digest belongs to what is validated.
 func (p *place) wants(n digest.Name) bool {
 	if p.only != nil {
-		return *p.only == chainID{n.Trail, n.HomeRegion, n.Backfill}
+		return p.only.trail == n.Trail && p.only.home == n.HomeRegion
 	}
 	return (p.Trail == "" || p.Trail == n.Trail) && (p.HomeRegion == "" || p.HomeRegion == n.HomeRegion)
 }
@@ -549,6 +549,9 @@ func (p *place) later(ctx context.Context, from time.Time) error {
 			if it.err != nil || it.d == nil {
 				continue
 			}
+			if n.Backfill {
+				p.backfillKeys(ctx, it)
+			}
 			if p.credible(it) {
 				p.note(it, false)
 			}
@@ -570,7 +573,7 @@ func missing(err error) bool { return errors.Is(err, blob.ErrNoKey) }
 type tracker struct {
 	listed  map[string]bool    // by digests, not seen yet
 	laid    map[string]logFile // seen, not listed yet
-	covered []span             // by valid digests, in order, apart
+	covered spans              // by valid digests
 	past    int64              // files outside that were forgotten
 	first   time.Time          // of those
 	last    time.Time
@@ -598,26 +601,61 @@ func (t *tracker) lay(files []logFile) {
 	}
 }
 
-// cover takes note of hours. They mostly follow what is known already.
-func (t *tracker) cover(from, to time.Time) {
-	if n := len(t.covered); n > 0 && !from.Before(t.covered[n-1].from) {
-		if last := &t.covered[n-1]; !from.After(last.to) {
+// cover takes note of hours.
+func (t *tracker) cover(from, to time.Time) { t.covered.add(from, to) }
+
+// spans are stretches of time in order, apart.
+type spans []span
+
+// add adds one. It mostly follows what is there already.
+func (l *spans) add(from, to time.Time) {
+	if n := len(*l); n > 0 && !from.Before((*l)[n-1].from) {
+		if last := &(*l)[n-1]; !from.After(last.to) {
 			last.to = later(last.to, to)
 		} else {
-			t.covered = append(t.covered, span{from, to})
+			*l = append(*l, span{from, to})
 		}
 		return
 	}
-	all := append(t.covered, span{from, to})
+	all := append(*l, span{from, to})
 	slices.SortFunc(all, func(a, b span) int { return a.from.Compare(b.from) })
-	t.covered = nil
+	*l = nil
 	for _, s := range all {
-		if n := len(t.covered); n > 0 && !s.from.After(t.covered[n-1].to) {
-			t.covered[n-1].to = later(t.covered[n-1].to, s.to)
+		if n := len(*l); n > 0 && !s.from.After((*l)[n-1].to) {
+			(*l)[n-1].to = later((*l)[n-1].to, s.to)
 		} else {
-			t.covered = append(t.covered, s)
+			*l = append(*l, s)
 		}
 	}
+}
+
+// has says whether the time up to a moment is in one.
+func (l spans) has(end time.Time) bool {
+	i, _ := slices.BinarySearchFunc(l, end, func(s span, at time.Time) int { return s.to.Compare(at) })
+	return i < len(l) && l[i].from.Before(end)
+}
+
+// without gives what of a stretch is in none. It may be asked of nothing.
+func (l *spans) without(from, to time.Time) []span {
+	var out []span
+	if l != nil {
+		for _, s := range *l {
+			if !s.to.After(from) {
+				continue
+			}
+			if !s.from.Before(to) {
+				break
+			}
+			if s.from.After(from) {
+				out = append(out, span{from, s.from})
+			}
+			from = s.to
+		}
+	}
+	if from.Before(to) {
+		out = append(out, span{from, to})
+	}
+	return out
 }
 
 func later(a, b time.Time) time.Time {

@@ -33,11 +33,12 @@ type Options struct {
 	Bucket, Prefix, Organization string // bucket "trail-bucket"
 	Account, Region, Trail, Home string // "111122223333", "us-east-1", "audit", Region
 	Start                        time.Time
-	Hours                        int // digests; default as many as Logs need
-	Logs, PerHour                int // log files at all, and of one hour; defaults 10 an hour, none without Hours and Logs
-	Records                      int // of a log file, about 1 KB each; default 20
+	Hours                        int   // digests; default as many as Logs need
+	Late                         []int // hours, from 0, whose digests are backfill digests; those in a row are made together, two hours after
+	Logs, PerHour                int   // log files at all, and of one hour; defaults 10 an hour, none without Hours and Logs
+	Records                      int   // of a log file, about 1 KB each; default 20
 	Key                          *rsa.PrivateKey
-	Previous                     *digest.Link // what the first digest links to
+	Previous, PreviousLate       *digest.Link // what the first digest, and the first backfill digest, links to
 	Seed                         uint64
 	Level                        int // of gzip; default 6
 }
@@ -65,6 +66,7 @@ type Digest struct {
 	Start time.Time
 	End   time.Time
 	Files []digest.File
+	Made  time.Time // of a backfill digest; otherwise zero
 }
 
 // Made is what was made.
@@ -106,7 +108,7 @@ func Make(o Options, put Put) (*Made, error) {
 		}
 	}
 	r := rnd.New(rnd.NewPCG(o.Seed, 1))
-	previous := o.Previous
+	previous, late := o.Previous, o.PreviousLate
 	made := 0
 	for h := range o.Hours {
 		start := o.Start.Add(time.Duration(h) * time.Hour)
@@ -125,13 +127,20 @@ func Make(o Options, put Put) (*Made, error) {
 			d.Files = append(d.Files, f)
 		}
 		made += n
-		if err := m.Sign(&d, previous); err != nil {
+		link := &previous
+		if slices.Contains(o.Late, h) {
+			link = &late
+			for d.Made = d.End.Add(2 * time.Hour); slices.Contains(o.Late, int(d.Made.Sub(o.Start)/time.Hour)-2); {
+				d.Made = d.Made.Add(time.Hour)
+			}
+		}
+		if err := m.Sign(&d, *link); err != nil {
 			return nil, err
 		}
 		if err := put(o.Bucket, d.Key, Gzip(d.Text, o.Level), d.Metadata); err != nil {
 			return nil, err
 		}
-		previous = &d.Link
+		*link = &d.Link
 		m.Digests = append(m.Digests, d)
 		m.End = d.End
 	}
@@ -142,9 +151,10 @@ func Make(o Options, put Put) (*Made, error) {
 // Sign signs a digest from its times and files.
 func (m *Made) Sign(d *Digest, previous *digest.Link) (err error) {
 	o := m.Options
-	d.Key = digest.ObjectKey(o.Prefix, o.Organization, o.Account, o.Region, o.Trail, o.Home, d.End, false)
+	d.Key = digest.ObjectKey(o.Prefix, o.Organization, o.Account, o.Region, o.Trail, o.Home, d.End, !d.Made.IsZero())
 	d.Signed, err = digest.Sign(digest.Spec{
 		Account: o.Account, Start: d.Start, End: d.End, Bucket: o.Bucket, Object: d.Key, Previous: previous, Files: d.Files,
+		Backfill: !d.Made.IsZero(), Generated: d.Made,
 	}, m.Key)
 	return err
 }
