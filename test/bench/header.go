@@ -13,9 +13,23 @@ import (
 // header prints what the figures depend on.
 func (b *bench) header(ctx context.Context) {
 	fmt.Fprintf(b.page, "Machine: %s, %d cores of which %d are used, %s of memory, %s. %s.\n", processor(), runtime.NumCPU(), cores, memoryTotal(), firstLine(ctx, "uname", "-sr"), runtime.Version())
-	fmt.Fprintf(b.page, "Contenders: %s; klauspost/compress %s; DuckDB %s; %s with %s.\n", firstLine(ctx, b.spoor, "version"), moduleVersion("github.com/klauspost/compress"),
+	fmt.Fprintf(b.page, "Contenders: %s (%s); klauspost/compress %s; DuckDB %s; %s with %s.\n", firstLine(ctx, b.spoor, "version"), b.inflate(ctx), moduleVersion("github.com/klauspost/compress"),
 		duckVersion(ctx), firstLine(ctx, "jq", "--version"), firstLine(ctx, "zcat", "--version"))
 	fmt.Fprintf(b.page, "Figures are medians of %d runs, taken in turns, with the files in the page cache.\n", b.runs)
+}
+
+// inflate is what the program under test expands gzip with. The floor is always klauspost's.
+func (b *bench) inflate(ctx context.Context) string {
+	text, err := exec.CommandContext(ctx, b.spoor, "version").Output()
+	if err != nil {
+		return "no " + b.spoor
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, "inflate: ") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return "inflate: not told"
 }
 
 func processor() string {
