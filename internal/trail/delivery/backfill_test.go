@@ -62,11 +62,13 @@ func (s *story) wantRows(f found, began time.Time, want []row) {
 func TestDown(t *testing.T) {
 	t.Parallel()
 	testKey()
+	nextKey()
 	synctest.Test(t, func(t *testing.T) {
 		s := newStory(t)
 		s.o.DigestInterval, s.o.Interval = 10*time.Minute, time.Minute
 		oneRegion(s)
 		began := time.Now()
+		s.rolled = began.Add(65 * time.Minute) // within the first outage
 		r := s.start()
 		down := func(d time.Duration) {
 			t.Helper()

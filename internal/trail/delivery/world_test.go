@@ -38,14 +38,16 @@ const (
 	home  = "eu-central-1"
 )
 
-// testKey signs the digests of all tests.
-var testKey = sync.OnceValue(func() *rsa.PrivateKey {
+// testKey signs the digests of all tests, and nextKey those of worlds in which keys change.
+var testKey, nextKey = sync.OnceValue(newKey), sync.OnceValue(newKey)
+
+func newKey() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		panic(err)
 	}
 	return key
-})
+}
 
 // world is everything around deliveries; it outlives them.
 type world struct {
@@ -69,6 +71,15 @@ type world struct {
 	fault   func(step string) error
 	steps   []string
 	puts    int
+	rolled  time.Time // nextKey is valid from then on; zero for never
+}
+
+// keyAt is the key that signs at a time.
+func (w *world) keyAt(at time.Time) *rsa.PrivateKey {
+	if w.rolled.IsZero() || at.Before(w.rolled) {
+		return testKey()
+	}
+	return nextKey()
 }
 
 type object struct {
@@ -314,8 +325,8 @@ func (s *topicsOf) Publish(_ context.Context, arn string, m topic.Message) (stri
 
 type signerOf world
 
-func (s *signerOf) Signing(context.Context, string, time.Time) (*rsa.PrivateKey, error) {
-	return testKey(), nil
+func (s *signerOf) Signing(_ context.Context, _ string, at time.Time) (*rsa.PrivateKey, error) {
+	return (*world)(s).keyAt(at), nil
 }
 
 // arnOf is the ARN of a trail.
@@ -444,7 +455,6 @@ func (w *world) look() found {
 		backfill               bool
 	}
 	chains, last := map[chainOf]*digest.Digest{}, map[chainOf]*digest.Digest{} // the last one of each kind, and of either kind
-	der := x509.MarshalPKCS1PublicKey(&testKey().PublicKey)
 	for _, name := range w.order {
 		ob := w.objects[name]
 		if ob.o.ContentType != "application/json" || ob.o.ContentEncoding != "gzip" || ob.o.ACL != "bucket-owner-full-control" {
@@ -495,6 +505,13 @@ func (w *world) look() found {
 		if err != nil {
 			t.Fatal(err)
 		}
+		signed := n.End
+		if n.Backfill {
+			if signed, err = time.Parse(time.RFC3339, ob.o.Metadata[digest.MetaBackfill]); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		der := x509.MarshalPKCS1PublicKey(&w.keyAt(signed).PublicKey)
 		v := digest.Verify(text, ob.o.Metadata, digest.Location{Bucket: bucket, Object: key}, func(fingerprint string) (*digest.Verifier, error) {
 			if fingerprint != digest.Fingerprint(der) {
 				return nil, errors.New("another key")

@@ -155,7 +155,7 @@ func byStart(a, b pair) int {
 func purpose(p pair) string { return "digest-key/" + p.Region + "/" + p.Fingerprint }
 
 // Signing is the key that signs in a Region at a time; one is made, and is durable, when there is none. at is the end of the
-// digest, also of one that is made up later: its key has to be valid then.
+// digest, or when it is made, of a backfill digest: its key has to be valid then.
 func (k *Keys) Signing(ctx context.Context, region string, at time.Time) (*rsa.PrivateKey, error) {
 	if !regionForm.MatchString(region) {
 		return nil, fmt.Errorf("key that signs digests: Region %.40q", region)

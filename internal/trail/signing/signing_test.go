@@ -110,7 +110,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("after %s: %d keys, want %d", at, got, want)
 		}
 	}
-	// A service that was off for long begins anew; an hour that is made up later is signed with the key of its time.
+	// A service that was off for long begins anew; a digest that is made later is signed with the key of its end.
 	third := fingerprint(t, k, "us-east-1", start.Add(300*day))
 	if third == second || fingerprint(t, k, "us-east-1", start.Add(5*day)) != first {
 		t.Error("keys after a pause")
