@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -32,6 +31,11 @@ func (b *bench) recorder(ctx context.Context) error {
 	return errors.Join(err, gateway.stop(), os.RemoveAll(dir))
 }
 
+const (
+	recordBucket = "bench-bucket"
+	recordFolder = "records" // of the recorder
+)
+
 // startRecorder starts spoor record in front of a gateway, and waits until it answers.
 func (b *bench) startRecorder(ctx context.Context, upstream, dir string) (url string, stop func() error, err error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -42,7 +46,7 @@ func (b *bench) startRecorder(ctx context.Context, upstream, dir string) (url st
 	if err := l.Close(); err != nil {
 		return "", nil, err
 	}
-	cmd := exec.CommandContext(ctx, b.spoor, "record", "--upstream", "s3="+upstream, "--listen", addr, "--out", filepath.Join(dir, "records"), "--account", awsAccount, "--region", storeRegion)
+	cmd := exec.CommandContext(ctx, b.spoor, "record", "--upstream", "s3="+upstream, "--listen", addr, "--out", filepath.Join(dir, recordFolder), "--account", awsAccount, "--region", storeRegion)
 	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(cores))
 	var said bytes.Buffer
 	cmd.Stderr = &said
@@ -84,16 +88,15 @@ func (b *bench) recorded(ctx context.Context, gateway *s3Store, dir string) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	const bucket = "/bench-bucket"
 	direct, through := newStoreClient(gateway.url), newStoreClient(url)
-	if err := direct.do(ctx, http.MethodPut, bucket, nil, nil, nil); err != nil {
+	if err := direct.do(ctx, http.MethodPut, "/"+recordBucket, nil, nil, nil); err != nil {
 		return err
 	}
 	fmt.Fprintf(b.page, "\n## The recorder in front of S3\n\n`spoor record` in front of an S3 gateway over a local folder, each in a process of its own, with the client on the same %d cores. One request under way; direct and recorded take turns.\n", cores)
-	if err := b.smallRequests(ctx, direct, through, bucket); err != nil {
+	if err := b.smallRequests(ctx, direct, through, "/"+recordBucket); err != nil {
 		return err
 	}
-	return b.largeObjects(ctx, direct, through, bucket)
+	return b.largeObjects(ctx, gateway.url, url, dir)
 }
 
 // smallRequests are objects of 1 KiB.
@@ -145,86 +148,5 @@ func (b *bench) smallRequests(ctx context.Context, direct, through *storeClient,
 	fmt.Fprintf(b.page, "\n- a small request, recorded and synced before its answer, takes at p50 at most %.2f ms more, wanted ≤ %s: %s\n- at p99 %.2f ms more, wanted ≤ %s: %s\n",
 		float64(worst[0])/1e6, millis(recordAdded), sayReached(worst[0] <= recordAdded), float64(worst[1])/1e6, millis(recordAddedMost), sayReached(worst[1] <= recordAddedMost))
 	b.say("recorder: %s more at p50, %s at p99", worst[0], worst[1])
-	return nil
-}
-
-// pattern is so many bytes that nobody compresses or hashes beforehand.
-type pattern struct {
-	block []byte
-	at    int64
-	left  int64
-}
-
-func newPattern(n int64) *pattern {
-	block := make([]byte, 1<<20)
-	x := uint64(88172645463325252)
-	for i := range block {
-		x ^= x << 13
-		x ^= x >> 7
-		x ^= x << 17
-		block[i] = byte(x)
-	}
-	return &pattern{block: block, left: n}
-}
-
-func (p *pattern) Len() int { return int(p.left) }
-
-func (p *pattern) Read(to []byte) (int, error) {
-	if p.left == 0 {
-		return 0, io.EOF
-	}
-	n := copy(to[:min(int64(len(to)), p.left)], p.block[p.at%int64(len(p.block)):])
-	p.at += int64(n)
-	p.left -= int64(n)
-	return n, nil
-}
-
-// counter counts what is written to it.
-type counter int64
-
-func (c *counter) Write(p []byte) (int, error) {
-	*c += counter(len(p))
-	return len(p), nil
-}
-
-// largeObjects go up and down.
-func (b *bench) largeObjects(ctx context.Context, direct, through *storeClient, bucket string) error {
-	var times [2][2][]time.Duration // by way, up and down
-	for run := range b.runs + 1 {
-		for turn := range 2 {
-			which := (run + turn) % 2
-			c := []*storeClient{direct, through}[which]
-			key := fmt.Sprintf("%s/large/%d", bucket, which)
-			began := time.Now()
-			if err := c.do(ctx, http.MethodPut, key, nil, newPattern(b.large), nil); err != nil {
-				return err
-			}
-			up := time.Since(began)
-			var n counter
-			began = time.Now()
-			if err := c.do(ctx, http.MethodGet, key, nil, nil, &n); err != nil {
-				return err
-			}
-			down := time.Since(began)
-			if int64(n) != b.large {
-				return fmt.Errorf("%d bytes came back, %d went up", n, b.large)
-			}
-			if run == 0 { // files and caches are there then
-				continue
-			}
-			times[which][0], times[which][1] = append(times[which][0], up), append(times[which][1], down)
-		}
-	}
-	median := func(d []time.Duration) time.Duration { return (&measured{times: d}).median() }
-	fmt.Fprintf(b.page, "\n| one object of %.1f GB | share of direct | direct, MB/s | recorded, MB/s |\n|---|--:|--:|--:|\n", float64(b.large)/1e9)
-	worst := 1e9
-	for i, what := range []string{"up", "down"} {
-		d, r := median(times[0][i]), median(times[1][i])
-		share := d.Seconds() / r.Seconds()
-		worst = min(worst, share)
-		fmt.Fprintf(b.page, "| %s | %.2f | %.0f | %.0f |\n", what, share, float64(b.large)/1e6/d.Seconds(), float64(b.large)/1e6/r.Seconds())
-	}
-	fmt.Fprintf(b.page, "\n- throughput of large objects against direct: %.2f, wanted ≥ %.2f: %s\n", worst, recordLarge, sayReached(worst >= recordLarge))
-	b.say("recorder: %.2f of the throughput of large objects", worst)
 	return nil
 }
