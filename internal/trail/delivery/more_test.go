@@ -577,6 +577,17 @@ func FuzzLog(f *testing.F) {
 	}
 	f.Add(append(bytes.Clone(first), second...))
 	f.Add(first[:20])
+	older, err := os.ReadFile(filepath.Join("testdata", "v1.log"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(older)
+	at := time.Unix(60, 0).UTC()
+	late, err := line([]entry{{Begin: &beginEntry{1, mine, home, at}}, {Digest: &digestEntry{1, mine, home, pending{Bucket: "b", Key: "k", End: at.Add(time.Minute), Backfill: true, Made: at}}}, {Put: &putEntry{1, mine, home, at, false}}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(append(bytes.Clone(first), late...))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		st, version, base, size, err := replay(b)
 		if err != nil {
