@@ -204,7 +204,11 @@ func (r *run) list(ctx context.Context) error {
 	}
 	var failed error
 	for _, src := range r.opts.Sources {
-		err := src.List(ctx, r.opts.Select, func(obj source.Object, skip string) (err error) {
+		list := src.List
+		if names, ok := src.(source.Namer); ok && r.opts.Epochs == nil { // which tell objects apart by size and time
+			list = names.ListNames
+		}
+		err := list(ctx, r.opts.Select, func(obj source.Object, skip string) (err error) {
 			if skip == "" {
 				skip = unwanted(obj.Place.Kind)
 			}
@@ -264,7 +268,7 @@ func (r *run) object(ctx context.Context, j job) error {
 	}()
 	led := r.opts.Ledger
 	if r.opts.Epochs == nil {
-		_, err := r.read(ctx, j, led)
+		_, err := r.read(ctx, &j, led)
 		r.ended.Add(1)
 		return err
 	}
@@ -273,7 +277,7 @@ func (r *run) object(ctx context.Context, j job) error {
 		return err
 	}
 	led.Listed(j.obj)
-	whole, err := r.read(ctx, j, led)
+	whole, err := r.read(ctx, &j, led)
 	if err != nil {
 		return err
 	}
@@ -282,8 +286,8 @@ func (r *run) object(ctx context.Context, j job) error {
 }
 
 // read reads one object or its members, counted by led, and tells whether nothing of it is missing. It returns only the
-// error that must end the run.
-func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, _ error) {
+// error that must end the run. The job's object gets the size that it turns out to have.
+func (r *run) read(ctx context.Context, j *job, led *ledger.Ledger) (whole bool, _ error) {
 	if src, ok := j.src.(Records); ok {
 		return r.records(ctx, src, j.obj, led)
 	}
@@ -304,6 +308,11 @@ func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, 
 			}
 		} else {
 			settled = true
+			r.sized(j, obj.Size)
+			if obj.Skip != "" {
+				led.Skip(obj, obj.Skip)
+				return nil
+			}
 		}
 		var all bool
 		all, fatal = r.decode(ctx, j.src, obj, text, led)
@@ -319,8 +328,19 @@ func (r *run) read(ctx context.Context, j job, led *ledger.Ledger) (whole bool, 
 		return false, ctx.Err()
 	}
 	// An archive, or something that could not be opened at all.
+	if names, ok := j.src.(source.Namer); ok && j.obj.Size < 0 {
+		r.sized(j, names.Look(j.obj).Size)
+	}
 	led.Object(j.obj).Close(err)
 	return whole && err == nil, nil
+}
+
+// sized notes the size of an object that was listed without.
+func (r *run) sized(j *job, size int64) {
+	if j.obj.Size < 0 && size >= 0 {
+		j.obj.Size = size
+		r.opts.Progress.ListedBytes.Add(storedSize(j.obj))
+	}
 }
 
 // decode reads one object and settles it in the ledger. It returns only the error that must end the run.

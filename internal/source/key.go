@@ -38,6 +38,11 @@ func ParseKey(key string) Place {
 		dir, name = key[:i], key[i+1:]
 	}
 	f := ParseFolder(dir)
+	return f.Holds(name)
+}
+
+// Holds is the place of an object in the folder: what [ParseKey] gives for both.
+func (f *Folder) Holds(name string) Place {
 	p := f.Place
 	if f.To.Sub(f.From) == 24*time.Hour {
 		p.Delivered = f.From

@@ -24,7 +24,8 @@ type Object struct {
 
 	// Archive is the name of the archive that this is a member of, or "". Bytes of a member are bytes of its archive too.
 	Archive string
-	// Skip is set on members of archives that are not to be read: it is the reason, and their reader is empty.
+	// Skip is set on members of archives that are not to be read, and on what [Namer.ListNames] listed and Open found not to be
+	// worth reading: it is the reason, and their reader is empty.
 	Skip string
 	// Err is why the object could not be listed, such as a folder without permission. Open returns it.
 	Err error
@@ -68,4 +69,14 @@ type Source interface {
 	Open(ctx context.Context, obj Object, read func(obj Object, r io.Reader) error) error
 	// Parallel is how many Opens are worth running at once: 0 for as many as there are processors.
 	Parallel() int
+}
+
+// Namer is a Source that lists faster where names are enough.
+type Namer interface {
+	Source
+	// ListNames is List, but objects to be read may have neither Size, which is -1 then, nor Modified: Open gives them with
+	// their Size, and with a reason in Skip where List would have left them out.
+	ListNames(ctx context.Context, sel Selection, visit func(obj Object, skip string) error) error
+	// Look gives an object that was listed so with Size and Modified, as far as they can be had.
+	Look(obj Object) Object
 }

@@ -358,20 +358,25 @@ func (o *Opener) tarInside(head []byte, gz bool) bool {
 // saysLog reports whether a compressed file's name says that it is text: then nothing is decompressed to find out whether
 // it is an archive, which would cost as much as reading a small log.
 func saysLog(name string) bool {
-	name = strings.ToLower(name)
 	dot := strings.LastIndexByte(name, '.')
-	if dot < 0 {
-		return false
-	}
-	switch name[dot:] {
-	case ".gz", ".zst", ".zstd":
-	default:
+	if dot < 0 || !oneOf(name[dot+1:], packings[:]) {
 		return false
 	}
 	name = name[:dot]
-	switch name[strings.LastIndexByte(name, '.')+1:] {
-	case "json", "jsonl", "ndjson", "log", "txt", "csv", "tsv":
-		return true
+	return oneOf(name[strings.LastIndexByte(name, '.')+1:], texts[:])
+}
+
+var (
+	packings = [...]string{"gz", "zst", "zstd"}
+	texts    = [...]string{"json", "jsonl", "ndjson", "log", "txt", "csv", "tsv"}
+)
+
+// oneOf reports whether s is one of names, in any case of letters.
+func oneOf(s string, names []string) bool {
+	for _, name := range names {
+		if len(s) == len(name) && strings.EqualFold(s, name) {
+			return true
+		}
 	}
 	return false
 }

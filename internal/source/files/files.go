@@ -56,13 +56,30 @@ func (s *Source) Parallel() int { return 0 }
 // List visits the file, or every file below the folder. Of a zip archive given by its own name it also visits the
 // members, so that they can be read at the same time; other archives show theirs when they are opened.
 func (s *Source) List(ctx context.Context, sel source.Selection, visit func(obj source.Object, skip string) error) error {
+	return s.list(ctx, sel, false, visit)
+}
+
+// ListNames is List without asking for the sizes of files in folders: see [source.Namer].
+func (s *Source) ListNames(ctx context.Context, sel source.Selection, visit func(obj source.Object, skip string) error) error {
+	return s.list(ctx, sel, true, visit)
+}
+
+// Look asks for what ListNames did not.
+func (s *Source) Look(obj source.Object) source.Object {
+	if info, err := os.Stat(obj.Name); err == nil {
+		obj.Size, obj.Modified = info.Size(), info.ModTime()
+	}
+	return obj
+}
+
+func (s *Source) list(ctx context.Context, sel source.Selection, names bool, visit func(obj source.Object, skip string) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	if !s.info.IsDir() {
 		return s.listFile(ctx, &sel, visit)
 	}
-	w := walk{ctx: ctx, sel: &sel, visit: visit, opener: s.opener, seen: map[string]bool{}}
+	w := walk{ctx: ctx, sel: &sel, names: names, visit: visit, seen: map[string]bool{}}
 	real, err := filepath.EvalSymlinks(s.root)
 	if err == nil {
 		real, err = filepath.Abs(real)
@@ -131,19 +148,34 @@ func (s *Source) Open(ctx context.Context, obj source.Object, read func(obj sour
 			return nil // the members are objects of the listing
 		}
 	}
-	if obj.Size > 0 && obj.Size <= smallFile {
+	unsized := obj.Size < 0 && s.info.IsDir() // by ListNames
+	if unsized || obj.Size > 0 && obj.Size <= smallFile {
 		buf, _ := s.buffers.Get().(*[]byte)
 		if buf == nil {
 			buf = new([]byte)
 		}
 		defer s.buffers.Put(buf)
-		text, whole, err := readWhole(obj.Name, int(obj.Size), *buf)
-		*buf = text[:cap(text)]
+		got, err := readWhole(obj.Name, obj.Size, *buf)
+		*buf = got.text[:cap(got.text)]
 		if err != nil {
 			return err // "open NAME: …"
 		}
-		if whole {
-			return s.opener.Read(ctx, obj, bytes.NewReader(text), read)
+		if unsized {
+			if obj.Size = got.size; obj.Size < 0 {
+				obj = s.Look(obj)
+			}
+			switch {
+			case got.special:
+				obj.Skip = source.SkipSpecial
+			case obj.Size == 0:
+				obj.Skip = source.SkipEmpty
+			}
+			if obj.Skip != "" {
+				return read(obj, strings.NewReader(""))
+			}
+		}
+		if got.whole {
+			return s.opener.Read(ctx, obj, bytes.NewReader(got.text), read)
 		}
 	}
 	f, err := os.Open(obj.Name)
@@ -156,6 +188,14 @@ func (s *Source) Open(ctx context.Context, obj source.Object, read func(obj sour
 
 // smallFile is the size up to which a file is read at once.
 const smallFile = 1 << 20
+
+// reading is what [readWhole] came to.
+type reading struct {
+	text    []byte
+	size    int64 // of the file when it was opened, or as it was given; -1 when not known
+	whole   bool  // text is the file
+	special bool  // it is no regular file
+}
 
 // reason is why a regular file is not read.
 func reason(sel *source.Selection, obj source.Object) string {
@@ -170,12 +210,12 @@ func reason(sel *source.Selection, obj source.Object) string {
 
 // walk is one listing of a folder.
 type walk struct {
-	ctx    context.Context
-	sel    *source.Selection
-	visit  func(obj source.Object, skip string) error
-	opener *archive.Opener
-	seen   map[string]bool // real paths of the folders listed
-	links  []folder
+	ctx   context.Context
+	sel   *source.Selection
+	names bool // sizes are not wanted
+	visit func(obj source.Object, skip string) error
+	seen  map[string]bool // real paths of the folders listed
+	links []folder
 }
 
 type folder struct {
@@ -210,6 +250,7 @@ func (w *walk) folder(f folder) error {
 		return w.unlisted(f, err)
 	}
 	var folders []string
+	at := source.ParseFolder(f.key)
 	for {
 		entries, readErr := d.ReadDir(batch)
 		slices.SortFunc(entries, func(a, b fs.DirEntry) int { return cmp.Compare(a.Name(), b.Name()) })
@@ -221,7 +262,7 @@ func (w *walk) folder(f folder) error {
 				folders = append(folders, e.Name())
 				continue
 			}
-			if err := w.entry(f, e); err != nil {
+			if err := w.entry(f, &at, e); err != nil {
 				d.Close()
 				return err
 			}
@@ -267,27 +308,30 @@ func (w *walk) unlisted(f folder, err error) error {
 	return w.visit(source.Object{Name: f.path + "/", Size: -1, Place: source.ParseFolder(f.key).Place, Err: fmt.Errorf("list folder: %w", err)}, "")
 }
 
-// entry visits what is not a folder.
-func (w *walk) entry(f folder, e fs.DirEntry) error {
+// entry visits what is not a folder; at is what the path of f tells.
+func (w *walk) entry(f folder, at *source.Folder, e fs.DirEntry) error {
 	name := e.Name()
-	at := f.below(name)
-	obj := source.Object{Name: at.path, Size: -1, Place: source.ParseKey(at.key), Within: w.sel}
+	obj := source.Object{Name: join(f.path, name), Size: -1, Place: at.Holds(name), Within: w.sel}
 	var info fs.FileInfo
 	var err error
-	if e.Type()&fs.ModeSymlink != 0 {
-		info, err = os.Stat(at.path)
+	switch {
+	case e.Type()&fs.ModeSymlink != 0:
+		info, err = os.Stat(obj.Name)
 		if err == nil && info.IsDir() {
-			if at.real, err = filepath.EvalSymlinks(at.path); err == nil {
-				if at.real, err = filepath.Abs(at.real); err == nil {
-					if skip := w.sel.SkipFolder(source.ParseFolder(at.key)); skip == "" {
-						w.links = append(w.links, at)
+			to := f.below(name)
+			if to.real, err = filepath.EvalSymlinks(to.path); err == nil {
+				if to.real, err = filepath.Abs(to.real); err == nil {
+					if skip := w.sel.SkipFolder(source.ParseFolder(to.key)); skip == "" {
+						w.links = append(w.links, to)
 						return nil
 					}
-					return w.subfolder(at)
+					return w.subfolder(to)
 				}
 			}
 		}
-	} else {
+	case w.names && e.Type().IsRegular() && reason(w.sel, obj) == "":
+		return w.visit(obj, "")
+	default:
 		info, err = e.Info()
 	}
 	if err != nil {
