@@ -51,7 +51,14 @@ func progressLine(p *intake.Progress, elapsed time.Duration) string {
 	}
 	line := fmt.Sprintf("%d/%s files  %d events  %.0f events/s  %.0f MB/s", done, total, p.Events.Load(), float64(p.Events.Load())/seconds,
 		float64(p.DoneBytes.Load())/1e6/seconds)
-	if all, now := p.ListedBytes.Load(), p.DoneBytes.Load(); p.ListingDone.Load() && now > 0 && all > now {
+	if !p.ListingDone.Load() {
+		return line
+	}
+	all, now := p.ListedBytes.Load(), p.DoneBytes.Load()
+	if p.Unsized.Load() > 0 { // then files must do
+		all, now = listed, done
+	}
+	if now > 0 && all > now {
 		left := time.Duration(float64(elapsed) * float64(all-now) / float64(now))
 		line += fmt.Sprintf("  ETA %s", left.Round(time.Second))
 	}

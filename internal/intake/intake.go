@@ -50,6 +50,7 @@ type Options struct {
 type Progress struct {
 	Listed      atomic.Int64 // objects to read
 	ListedBytes atomic.Int64 // their stored size, where it is known
+	Unsized     atomic.Int64 // listed and not done, and their size is not known
 	Done        atomic.Int64
 	DoneBytes   atomic.Int64
 	Expanded    atomic.Int64
@@ -226,6 +227,9 @@ func (r *run) list(ctx context.Context) error {
 			}
 			p.Listed.Add(1)
 			p.ListedBytes.Add(storedSize(obj))
+			if obj.Size < 0 {
+				p.Unsized.Add(1)
+			}
 			return held.through(job{src, obj}, send)
 		})
 		if err != nil {
@@ -265,6 +269,9 @@ func (r *run) object(ctx context.Context, j job) error {
 	defer func() {
 		p.Done.Add(1)
 		p.DoneBytes.Add(storedSize(j.obj))
+		if j.obj.Size < 0 {
+			p.Unsized.Add(-1)
+		}
 	}()
 	led := r.opts.Ledger
 	if r.opts.Epochs == nil {
@@ -340,6 +347,7 @@ func (r *run) sized(j *job, size int64) {
 	if j.obj.Size < 0 && size >= 0 {
 		j.obj.Size = size
 		r.opts.Progress.ListedBytes.Add(storedSize(j.obj))
+		r.opts.Progress.Unsized.Add(-1)
 	}
 }
 

@@ -30,3 +30,23 @@ func TestPipe(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pipe that takes a file's place is not waited for.
+func TestPipeInPlaceOfAFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	put(t, dir, map[string][]byte{"a": []byte("{}")})
+	src, path := open(t, dir), filepath.Join(dir, "a")
+	obj := names(t, src, source.Selection{})[path].Object
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip("no pipes here:", err)
+	}
+	got, err := sourcetest.Read(t, src, obj)
+	if err != nil {
+		t.Error(err)
+	}
+	sourcetest.Same(t, got, map[string]string{path: "skip: " + source.SkipSpecial})
+}
