@@ -331,7 +331,7 @@ func TestCrashOutages(t *testing.T) {
 	for i, name := range names {
 		nths, pauses := []int{1 + i%2*count[name]/2}, []time.Duration{time.Duration(i%2) * 38 * time.Minute}
 		if strings.HasPrefix(name, "digest") || strings.HasPrefix(name, "backfill") {
-			nths, pauses = slices.Compact([]int{1, max(1, count[name]/4), max(1, count[name]/2)}), []time.Duration{0, 38 * time.Minute}
+			nths, pauses = slices.Compact([]int{1, max(1, count[name]/2)}), []time.Duration{0, 38 * time.Minute}
 		}
 		for _, nth := range nths {
 			for _, pause := range pauses {
