@@ -186,17 +186,10 @@ func (b *bench) cliClient(cli, object, got string) largeClient {
 	}
 }
 
-// largeObjects go up and down with the clients that people use, and with one that does nothing else.
-func (b *bench) largeObjects(ctx context.Context, direct, through, dir string) (err error) {
-	files := dir
-	if memory := "/dev/shm"; isDir(memory) { // the client's disk is not what is measured
-		files = memory
-	}
-	if files, err = os.MkdirTemp(files, "spoor-bench-"); err != nil {
-		return fmt.Errorf("make a folder for files of clients: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(files)) }()
-	object, got := filepath.Join(files, "object"), filepath.Join(files, "got")
+// largeObjects go up and down with the clients that people use, and with one that does nothing else. Clients have their files in
+// a folder.
+func (b *bench) largeObjects(ctx context.Context, direct, through, records, folder string) error {
+	object, got := filepath.Join(folder, "object"), filepath.Join(folder, "got")
 	if err := writePattern(object, b.large); err != nil {
 		return fmt.Errorf("write an object: %w", err)
 	}
@@ -218,7 +211,7 @@ func (b *bench) largeObjects(ctx context.Context, direct, through, dir string) (
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		if err := b.wasRecorded(filepath.Join(dir, recordFolder), largeKey(c, 1), runs+1); err != nil {
+		if err := b.wasRecorded(records, largeKey(c, 1), runs+1); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
 		var share [2]float64
@@ -253,9 +246,6 @@ func (b *bench) upAndDown(ctx context.Context, c largeClient, urls [2]string, go
 		for turn := range urls {
 			way := (run + turn) % 2
 			key := largeKey(c, way)
-			if err := janitor.remove(ctx, recordBucket, key); err != nil { // what comes back is what goes up now
-				return times, err
-			}
 			if err := os.Remove(got); err != nil && !errors.Is(err, os.ErrNotExist) {
 				return times, err
 			}
@@ -269,6 +259,9 @@ func (b *bench) upAndDown(ctx context.Context, c largeClient, urls [2]string, go
 				}
 			}
 			if err := c.check(); err != nil {
+				return times, err
+			}
+			if err := janitor.remove(ctx, recordBucket, key); err != nil { // what comes back next time went up then
 				return times, err
 			}
 		}
@@ -314,11 +307,6 @@ func (b *bench) wasRecorded(dir, key string, times int) error {
 		}
 	}
 	return nil
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 func writePattern(path string, n int64) error {
