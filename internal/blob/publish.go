@@ -523,16 +523,13 @@ func checksum(in *s3response.PutObjectInput, body *counter) (sum func() string, 
 	if r, ok := in.Body.(middlewares.ChecksumReader); ok && r.Algorithm() != "" { // checks what follows the body
 		return r.Checksum, types.ChecksumAlgorithm(strings.ToUpper(r.Algorithm())), nil
 	}
-	algorithm, want := in.ChecksumAlgorithm, ""
-	for a, v := range map[types.ChecksumAlgorithm]*string{
-		types.ChecksumAlgorithmCrc32: in.ChecksumCRC32, types.ChecksumAlgorithmCrc32c: in.ChecksumCRC32C, types.ChecksumAlgorithmSha1: in.ChecksumSHA1,
-		types.ChecksumAlgorithmSha256: in.ChecksumSHA256, types.ChecksumAlgorithmCrc64nvme: in.ChecksumCRC64NVME, types.ChecksumAlgorithmSha512: in.ChecksumSHA512,
-		types.ChecksumAlgorithmMd5: in.ChecksumMD5, types.ChecksumAlgorithmXxhash64: in.ChecksumXXHASH64, types.ChecksumAlgorithmXxhash3: in.ChecksumXXHASH3,
-		types.ChecksumAlgorithmXxhash128: in.ChecksumXXHASH128,
-	} {
-		if v != nil {
-			algorithm, want = a, *v
-		}
+	algorithm = in.ChecksumAlgorithm
+	given, want := theChecksum(s3response.Checksum{
+		CRC32: in.ChecksumCRC32, CRC32C: in.ChecksumCRC32C, SHA1: in.ChecksumSHA1, SHA256: in.ChecksumSHA256, CRC64NVME: in.ChecksumCRC64NVME,
+		SHA512: in.ChecksumSHA512, MD5: in.ChecksumMD5, XXHASH64: in.ChecksumXXHASH64, XXHASH3: in.ChecksumXXHASH3, XXHASH128: in.ChecksumXXHASH128,
+	})
+	if given != "" {
+		algorithm = given
 	}
 	if algorithm == "" {
 		algorithm = types.ChecksumAlgorithmCrc64nvme
@@ -550,6 +547,16 @@ func checksum(in *s3response.PutObjectInput, body *counter) (sum func() string, 
 	}
 	body.r = hashed
 	return hashed.Sum, algorithm, nil
+}
+
+// theChecksum is the one that is there, with its algorithm; both are empty where none is.
+func theChecksum(c s3response.Checksum) (types.ChecksumAlgorithm, string) {
+	for _, a := range types.ChecksumAlgorithm("").Values() {
+		if field := checksumField(&c, a); field != nil && *field != nil {
+			return a, **field
+		}
+	}
+	return "", ""
 }
 
 // checksumField is where a checksum of an algorithm is, or nil.
@@ -894,15 +901,9 @@ func (s *store) CopyObject(ctx context.Context, in s3response.CopyObjectInput) (
 
 // algorithmOf is that of the checksum of an object, or empty.
 func algorithmOf(o *s3.GetObjectOutput) types.ChecksumAlgorithm {
-	for a, v := range map[types.ChecksumAlgorithm]*string{
-		types.ChecksumAlgorithmCrc32: o.ChecksumCRC32, types.ChecksumAlgorithmCrc32c: o.ChecksumCRC32C, types.ChecksumAlgorithmSha1: o.ChecksumSHA1,
-		types.ChecksumAlgorithmSha256: o.ChecksumSHA256, types.ChecksumAlgorithmCrc64nvme: o.ChecksumCRC64NVME, types.ChecksumAlgorithmSha512: o.ChecksumSHA512,
-		types.ChecksumAlgorithmMd5: o.ChecksumMD5, types.ChecksumAlgorithmXxhash64: o.ChecksumXXHASH64, types.ChecksumAlgorithmXxhash3: o.ChecksumXXHASH3,
-		types.ChecksumAlgorithmXxhash128: o.ChecksumXXHASH128,
-	} {
-		if v != nil {
-			return a
-		}
-	}
-	return ""
+	a, _ := theChecksum(s3response.Checksum{
+		CRC32: o.ChecksumCRC32, CRC32C: o.ChecksumCRC32C, SHA1: o.ChecksumSHA1, SHA256: o.ChecksumSHA256, CRC64NVME: o.ChecksumCRC64NVME,
+		SHA512: o.ChecksumSHA512, MD5: o.ChecksumMD5, XXHASH64: o.ChecksumXXHASH64, XXHASH3: o.ChecksumXXHASH3, XXHASH128: o.ChecksumXXHASH128,
+	})
+	return a
 }

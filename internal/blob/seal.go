@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"os"
 
 	"github.com/minio/sio"
 
@@ -313,33 +312,33 @@ func partCipher(dataKey, nonce []byte, number int32) (cipher.Stream, hash.Hash, 
 	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), mac, nil
 }
 
-// sealPart seals a part in its place.
-func sealPart(f *os.File, dataKey []byte, number int32) (partSeal, error) {
+// partSealer gives the sealed form of a part that is read through it.
+type partSealer struct {
+	r      io.Reader
+	nonce  []byte
+	stream cipher.Stream
+	mac    hash.Hash
+}
+
+func newPartSealer(r io.Reader, dataKey []byte, number int32) (*partSealer, error) {
 	nonce := make([]byte, saltLen)
 	_, _ = rand.Read(nonce) // never fails
 	stream, mac, err := partCipher(dataKey, nonce, number)
 	if err != nil {
-		return partSeal{}, err
+		return nil, fmt.Errorf("seal a part: %w", err)
 	}
-	buf := make([]byte, 1<<20)
-	for at := int64(0); ; {
-		n, err := f.ReadAt(buf, at)
-		stream.XORKeyStream(buf[:n], buf[:n])
-		mac.Write(buf[:n])
-		if n > 0 {
-			if _, err := f.WriteAt(buf[:n], at); err != nil {
-				return partSeal{}, err
-			}
-		}
-		at += int64(n)
-		if errors.Is(err, io.EOF) {
-			return partSeal{nonce, mac.Sum(nil)}, nil
-		}
-		if err != nil {
-			return partSeal{}, err
-		}
-	}
+	return &partSealer{r, nonce, stream, mac}, nil
 }
+
+func (s *partSealer) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.stream.XORKeyStream(p[:n], p[:n])
+	s.mac.Write(p[:n])
+	return n, err
+}
+
+// seal is what opens what was read.
+func (s *partSealer) seal() partSeal { return partSeal{s.nonce, s.mac.Sum(nil)} }
 
 // openPart writes the content of a sealed part. What was written counts only when it returns nil.
 func openPart(w io.Writer, f io.Reader, dataKey []byte, number int32, s partSeal) error {

@@ -97,22 +97,37 @@ func (s *store) sweep() error {
 	}
 	for _, n := range names {
 		tmp := filepath.Join(s.buckets, n.Name(), tmpName)
-		left, err := os.ReadDir(tmp)
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-			continue
-		}
+		uploads := filepath.Join(s.buckets, n.Name(), posix.MetaTmpMultipartDir)
+		keys, err := filepath.Glob(filepath.Join(globbed(uploads), "*"))
 		if err != nil {
 			return err
 		}
-		for _, f := range left {
-			if f.Type().IsRegular() {
-				if err := os.Remove(filepath.Join(tmp, f.Name())); err != nil {
-					return err
-				}
+		for _, dir := range append(keys, tmp) { // parts that were being received lie beside the folders of their uploads
+			if err := removeFiles(dir); err != nil {
+				return err
 			}
 		}
-		if err := resume(filepath.Join(s.buckets, n.Name(), posix.MetaTmpMultipartDir)); err != nil {
+		if err := resume(uploads); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// removeFiles removes the files of a folder, and leaves the folders in it.
+func removeFiles(dir string) error {
+	left, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range left {
+		if f.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
