@@ -3,17 +3,13 @@ package blob
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 
 	"github.com/minio/sio"
@@ -284,85 +280,4 @@ func unwrap(ctx context.Context, keys Keys, wrapped []byte, encryptionContext ma
 		return keyring.DataKey{}, fmt.Errorf("open a sealed object: %w", err)
 	}
 	return key, nil
-}
-
-// Parts of uploads are sealed so that they keep their size, which the gateway checks: AES-256-CTR, and HMAC-SHA256 over number,
-// nonce and sealed content. They are read once, from end to end, when the upload is completed.
-
-// partSeal is the attribute of a sealed part.
-type partSeal struct {
-	Nonce []byte `json:"nonce"`
-	MAC   []byte `json:"mac"`
-}
-
-// partCipher is how a part is sealed and opened.
-func partCipher(dataKey, nonce []byte, number int32) (cipher.Stream, hash.Hash, error) {
-	if len(nonce) != saltLen {
-		return nil, nil, fmt.Errorf("%w: the nonce of a part has %d bytes", ErrTampered, len(nonce))
-	}
-	keys, err := hkdf.Key(sha256.New, dataKey, nonce, fmt.Sprint(partInfo, number), 64)
-	if err != nil {
-		return nil, nil, err
-	}
-	block, err := aes.NewCipher(keys[:32])
-	if err != nil {
-		return nil, nil, err
-	}
-	mac := hmac.New(sha256.New, keys[32:]) // number and nonce are in the key
-	return cipher.NewCTR(block, make([]byte, aes.BlockSize)), mac, nil
-}
-
-// partSealer gives the sealed form of a part that is read through it.
-type partSealer struct {
-	r      io.Reader
-	nonce  []byte
-	stream cipher.Stream
-	mac    hash.Hash
-}
-
-func newPartSealer(r io.Reader, dataKey []byte, number int32) (*partSealer, error) {
-	nonce := make([]byte, saltLen)
-	_, _ = rand.Read(nonce) // never fails
-	stream, mac, err := partCipher(dataKey, nonce, number)
-	if err != nil {
-		return nil, fmt.Errorf("seal a part: %w", err)
-	}
-	return &partSealer{r, nonce, stream, mac}, nil
-}
-
-func (s *partSealer) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
-	s.stream.XORKeyStream(p[:n], p[:n])
-	s.mac.Write(p[:n])
-	return n, err
-}
-
-// seal is what opens what was read.
-func (s *partSealer) seal() partSeal { return partSeal{s.nonce, s.mac.Sum(nil)} }
-
-// openPart writes the content of a sealed part. What was written counts only when it returns nil.
-func openPart(w io.Writer, f io.Reader, dataKey []byte, number int32, s partSeal) error {
-	stream, mac, err := partCipher(dataKey, s.Nonce, number)
-	if err != nil {
-		return err
-	}
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := f.Read(buf)
-		mac.Write(buf[:n])
-		stream.XORKeyStream(buf[:n], buf[:n])
-		if _, err := w.Write(buf[:n]); err != nil {
-			return err
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
-	}
-	if !hmac.Equal(mac.Sum(nil), s.MAC) {
-		return fmt.Errorf("%w: part %d of its upload", ErrTampered, number)
-	}
-	return nil
 }

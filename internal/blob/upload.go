@@ -11,15 +11,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
-	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/google/uuid"
 	"github.com/versity/versitygw/backend"
 	"github.com/versity/versitygw/backend/posix"
-	"github.com/versity/versitygw/s3api/middlewares"
-	"github.com/versity/versitygw/s3api/utils"
 	"github.com/versity/versitygw/s3err"
 	"github.com/versity/versitygw/s3response"
 
@@ -161,95 +157,6 @@ func (s *store) UploadPart(ctx context.Context, in *s3.UploadPartInput) (*s3.Upl
 		part.tell(out)
 	}
 	return out, durable.SyncDir(folder)
-}
-
-// sealedPart is the sealed form of a part, for a backend that takes it for a body whose checksum follows it: the checksum is
-// that of the content, which the backend does not see. The part's entity tag is of the sealed form, and tells nothing of it.
-type sealedPart struct {
-	*partSealer
-	algorithm types.ChecksumAlgorithm // that the backend wants
-	sum       func() string           // of the content
-	given     types.ChecksumAlgorithm // of the checksum that the sender gave; empty for none
-	givenSum  func() string
-	internal  bool // the upload has no algorithm: the backend wants one for itself
-}
-
-// Algorithm implements [middlewares.ChecksumReader].
-func (p *sealedPart) Algorithm() string { return strings.ToLower(string(p.algorithm)) }
-
-// Checksum implements [middlewares.ChecksumReader].
-func (p *sealedPart) Checksum() string { return p.sum() }
-
-// sealedPart prepares the body of a part. As in the backend, a checksum has to be of the upload's algorithm, where that has one,
-// and one that the sender gave is compared.
-func (s *store) sealedPart(in *s3.UploadPartInput, dir, upload string, dataKey []byte) (*sealedPart, error) {
-	b, err := s.attrs.get(nil, dir, upload, attrChecksums)
-	if err != nil {
-		return nil, err
-	}
-	var of s3response.Checksum
-	if b != nil {
-		if err := json.Unmarshal(b, &of); err != nil {
-			return nil, fmt.Errorf("read the checksums of an upload: %w", err)
-		}
-	}
-	body := in.Body
-	if body == nil {
-		body = strings.NewReader("")
-	}
-	p := &sealedPart{algorithm: of.Algorithm, internal: of.Type == ""}
-	if p.internal {
-		p.algorithm = types.ChecksumAlgorithmCrc64nvme
-	}
-	var want string
-	if r, ok := body.(middlewares.ChecksumReader); ok && r.Algorithm() != "" { // compares what follows the body
-		p.given, p.givenSum = types.ChecksumAlgorithm(strings.ToUpper(r.Algorithm())), r.Checksum
-	} else {
-		p.given, want = theChecksum(s3response.Checksum{
-			CRC32: in.ChecksumCRC32, CRC32C: in.ChecksumCRC32C, SHA1: in.ChecksumSHA1, SHA256: in.ChecksumSHA256, CRC64NVME: in.ChecksumCRC64NVME,
-			SHA512: in.ChecksumSHA512, MD5: in.ChecksumMD5, XXHASH64: in.ChecksumXXHASH64, XXHASH3: in.ChecksumXXHASH3, XXHASH128: in.ChecksumXXHASH128,
-		})
-	}
-	switch {
-	case p.given == "" && of.Type == types.ChecksumTypeComposite:
-		return nil, s3err.GetChecksumTypeMismatchErr(of.Algorithm, "null")
-	case p.given != "" && !p.internal && p.given != p.algorithm:
-		return nil, s3err.GetChecksumTypeMismatchErr(of.Algorithm, p.given)
-	}
-	hashed := func(a types.ChecksumAlgorithm, want string) (func() string, error) {
-		r, err := utils.NewHashReader(body, want, utils.HashType(strings.ToLower(string(a))))
-		if err != nil {
-			return nil, fmt.Errorf("compute the checksum of a part: %w", err)
-		}
-		body = r
-		return r.Sum, nil
-	}
-	if p.given != "" && p.givenSum == nil {
-		if p.givenSum, err = hashed(p.given, want); err != nil {
-			return nil, err
-		}
-	}
-	if p.sum = p.givenSum; p.given != p.algorithm {
-		if p.sum, err = hashed(p.algorithm, ""); err != nil {
-			return nil, err
-		}
-	}
-	p.partSealer, err = newPartSealer(body, dataKey, *in.PartNumber)
-	return p, err
-}
-
-// tell puts the checksum that the sender gave, or none, into an answer in place of the one that only the backend wanted.
-func (p *sealedPart) tell(out *s3.UploadPartOutput) {
-	if !p.internal || p.given == p.algorithm {
-		return
-	}
-	var c s3response.Checksum
-	if p.given != "" {
-		v := p.givenSum()
-		*checksumField(&c, p.given) = &v // the hash was found, so the field is
-	}
-	out.ChecksumCRC32, out.ChecksumCRC32C, out.ChecksumSHA1, out.ChecksumSHA256, out.ChecksumCRC64NVME = c.CRC32, c.CRC32C, c.SHA1, c.SHA256, c.CRC64NVME
-	out.ChecksumSHA512, out.ChecksumMD5, out.ChecksumXXHASH64, out.ChecksumXXHASH3, out.ChecksumXXHASH128 = c.SHA512, c.MD5, c.XXHASH64, c.XXHASH3, c.XXHASH128
 }
 
 // UploadPartCopy implements backend.Backend.
@@ -480,30 +387,3 @@ func (s *store) ListMultipartUploads(ctx context.Context, in *s3.ListMultipartUp
 	res.Bucket = text(in.Bucket)
 	return res, err
 }
-
-// hashed is the body of a part with its checksum, of the algorithm of an upload with these checksums.
-func hashed(part *s3.UploadPartInput, checksums []byte) (io.Reader, error) {
-	var c s3response.Checksum
-	if err := json.Unmarshal(checksums, &c); err != nil {
-		return nil, fmt.Errorf("read the checksums of an upload: %w", err)
-	}
-	algorithm := strings.ToLower(string(c.Algorithm))
-	body := part.Body
-	if body == nil {
-		body = strings.NewReader("")
-	}
-	r, err := utils.NewHashReader(body, "", utils.HashType(algorithm))
-	return hashedBody{r, algorithm}, err
-}
-
-// hashedBody looks like a body whose checksum follows it.
-type hashedBody struct {
-	*utils.HashReader
-	algorithm string
-}
-
-// Algorithm is that of the checksum.
-func (b hashedBody) Algorithm() string { return b.algorithm }
-
-// Checksum is that of what was read.
-func (b hashedBody) Checksum() string { return b.Sum() }
