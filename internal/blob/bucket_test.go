@@ -80,15 +80,9 @@ func TestBucket(t *testing.T) {
 		}
 	}
 	check()
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d.reopen()
+	d.restart()
 	check()
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d.reopen()
+	d.restart()
 	u, err := d.SetPolicy(ctx, "trail", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -148,10 +148,7 @@ func neverInTheClear(t *testing.T, sealed bool) {
 			return nil
 		}},
 		{"a start", 0, func() error {
-			if err := d.Local.Close(); err != nil {
-				return err
-			}
-			d.reopen()
+			d.restart()
 			return nil
 		}},
 		{"CompleteMultipartUpload", 2 * size * 9 / 10, func() error {
@@ -198,10 +195,7 @@ func TestPartsLeft(t *testing.T) {
 	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Local.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d.reopen()
+	d.restart()
 	if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("it is there still: %v", err)
 	}

@@ -116,9 +116,7 @@ func TestLifecycle(t *testing.T) {
 	ctx := t.Context()
 	c := d.client()
 	plain, versioned := d.bucket("plain"), d.bucket("versioned")
-	if _, err := d.SetVersioning(ctx, versioned, "Enabled"); err != nil {
-		t.Fatal(err)
-	}
+	d.versioned(versioned)
 	age := func(bucket, key string) { // as old as the test's clock says
 		t.Helper()
 		if err := os.Chtimes(filepath.Join(d.dir, "buckets", bucket, key), now.now(), now.now()); err != nil {

@@ -19,26 +19,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 )
 
-// beside makes buckets of a folder whose file system has no attributes.
-func beside(t testing.TB) *desk {
-	t.Helper()
-	d := &desk{t: t, dir: t.TempDir(), keys: newKeys()}
-	if err := os.Mkdir(filepath.Join(d.dir, "attributes"), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	d.o = LocalOptions{Account: account, Region: region, Keys: d.keys}
-	d.reopen()
-	t.Cleanup(func() {
-		if err := d.Local.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	if d.store.attrs.beside == "" {
-		t.Fatal("the attributes are not beside the files")
-	}
-	return d
-}
-
 // TestBeside is TestStorage with attributes beside the files.
 func TestBeside(t *testing.T) {
 	t.Parallel()
@@ -49,12 +29,7 @@ func TestBeside(t *testing.T) {
 // TestVersions keeps versions, hides and brings back what is deleted, and lists all of it in pages.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	for name, d := range map[string]*desk{"xattr": open(t), "beside": beside(t)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			versions(t, d)
-		})
-	}
+	both(t, versions)
 }
 
 func versions(t *testing.T, d *desk) {
@@ -216,9 +191,7 @@ func versions(t *testing.T, d *desk) {
 	if got := history("k/0"); !slices.Equal(got, []string{"0null!", "1"}) {
 		t.Errorf("%q", got)
 	}
-	if _, err := d.SetVersioning(ctx, bucket, "Enabled"); err != nil {
-		t.Fatal(err)
-	}
+	d.versioned(bucket)
 	d.put(bucket, "k/0", "new", PutOptions{})
 	if got := history("k/0"); !slices.Equal(got, []string{"3", "0null!", "1"}) {
 		t.Errorf("%q", got)
@@ -230,9 +203,7 @@ func TestCrashBetweenVersions(t *testing.T) {
 	t.Parallel()
 	d := open(t)
 	bucket := d.bucket("crash")
-	if _, err := d.SetVersioning(t.Context(), bucket, "Enabled"); err != nil {
-		t.Fatal(err)
-	}
+	d.versioned(bucket)
 	d.put(bucket, "k", "one", PutOptions{})
 	h, err := d.Head(t.Context(), bucket, "k")
 	if err != nil {
@@ -245,10 +216,7 @@ func TestCrashBetweenVersions(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, tmpName, "left"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Close(); err != nil {
-		t.Fatal(err)
-	}
-	d.reopen()
+	d.restart()
 	list, err := d.store.history(dir, bucket, "k")
 	if err != nil || len(list) != 1 {
 		t.Errorf("%+v, %v", list, err)
@@ -274,14 +242,11 @@ func TestCrashBetweenVersions(t *testing.T) {
 // TestUploads puts objects together from parts, sealed and not.
 func TestUploads(t *testing.T) {
 	t.Parallel()
-	for name, d := range map[string]*desk{"xattr": open(t), "beside": beside(t)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			for _, sealed := range []bool{false, true} {
-				uploads(t, d, d.bucket(fmt.Sprintf("uploads-%t", sealed)), sealed)
-			}
-		})
-	}
+	both(t, func(t *testing.T, d *desk) {
+		for _, sealed := range []bool{false, true} {
+			uploads(t, d, d.bucket(fmt.Sprintf("uploads-%t", sealed)), sealed)
+		}
+	})
 }
 
 func uploads(t *testing.T, d *desk, bucket string, sealed bool) {
