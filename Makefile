@@ -70,8 +70,11 @@ lint: libdeflate
 libdeflate:
 	@if [ -z "$(TAGS)" ]; then \
 	  rm -rf $(DEFLATE) && mkdir -p $(DEFLATE)/include $(DEFLATE)/lib && echo "Fetching libdeflate into $(DEFLATE) …" && \
-	  (cd $(DEFLATE) && apt-get -qq -o APT::Sandbox::User=root download libdeflate-dev && dpkg -x libdeflate-dev_*.deb package && \
-	  cp package/usr/include/libdeflate.h include/ && cp package/usr/lib/*/libdeflate.a lib/ && rm -rf package *.deb) || \
+	  (cd $(DEFLATE) && mkdir -p apt/lists/partial apt/archives/partial && \
+	  own="-o Dir::State::Lists=$$PWD/apt/lists -o Dir::Cache=$$PWD/apt" && get="apt-get -qq -o APT::Sandbox::User=root" && \
+	  { $$get download libdeflate-dev 2>/dev/null || { $$get $$own update && $$get $$own download libdeflate-dev; }; } && \
+	  dpkg -x libdeflate-dev_*.deb package && \
+	  cp package/usr/include/libdeflate.h include/ && cp package/usr/lib/*/libdeflate.a lib/ && rm -rf package apt *.deb) || \
 	  { echo "libdeflate cannot be fetched: programs are built without."; [ -z "$$CI" ]; }; \
 	fi
 
