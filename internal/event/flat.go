@@ -3,15 +3,11 @@ package event
 import "spoor/internal/inflate"
 
 const (
-	// mostFlat is the largest text that is expanded whole.
-	mostFlat = 32 << 20
+	// mostFlat is the largest text that is expanded whole: few log files are larger, and each decoder may keep as much.
+	mostFlat = 8 << 20
 	// mostFlatRatio is the most that a text may be larger than what is stored: real logs stay below 30. What is below
 	// initialBuffer may be any.
 	mostFlatRatio = 64
-	// flatKept is the size of a buffer for texts that is kept however small the texts are, and flatIdle after how many that
-	// are far smaller than a larger one it is let go.
-	flatKept = 1 << 20
-	flatIdle = 256
 	// blockBytes is what [markStops] looks at together.
 	blockBytes = 64
 )
@@ -22,7 +18,6 @@ type flat struct {
 	most     int // bytes of a text, 0 for none
 	inflater *inflate.Inflater
 	buf      []byte // kept between inputs
-	idle     int    // inputs since one needed much of buf
 
 	streamed []byte // the window for streamed texts while the decoder has a flat text in its place, else nil
 	size     int    // of the text
@@ -58,17 +53,18 @@ func (d *Decoder) inflateWhole() bool {
 	return true
 }
 
-// fit makes room for a text, and a block behind it.
+// fit makes room for a text, and a block behind it. Sizes are few, so that buffers outgrown are few.
 func (f *flat) fit(size int) {
 	need := size + blockBytes
-	if f.idle++; need > len(f.buf)/4 {
-		f.idle = 0
+	if need <= len(f.buf) {
+		return
 	}
-	if need > len(f.buf) || f.idle > flatIdle && len(f.buf) > flatKept {
-		f.buf = nil // before the next one is made
-		f.buf = make([]byte, max(need+need/4, initialBuffer))
-		f.idle = 0
+	grown := max(len(f.buf), initialBuffer)
+	for grown < need {
+		grown *= 4
 	}
+	f.buf = nil // may go before the next one is made
+	f.buf = make([]byte, max(need, min(grown, f.most+blockBytes)))
 }
 
 // leaveFlat gives the decoder back its window for streamed texts.

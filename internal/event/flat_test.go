@@ -256,35 +256,26 @@ func TestWholeTextsOfRealFiles(t *testing.T) {
 	}
 }
 
-func TestBufferOfLargeTextsIsLetGo(t *testing.T) {
+func TestTextsBeyondTheBufferAreStreamed(t *testing.T) {
 	t.Parallel()
 	if inflate.Engine() == "" {
 		t.Skip("built without libdeflate")
 	}
+	large := manyRecords(16_000)
+	if len(large) < mostFlat {
+		t.Fatalf("%d bytes are too few", len(large))
+	}
 	d := NewDecoder(Limits{})
-	small, large := zip(record("a")), zip(manyRecords(8000))
-	read := func(packed []byte) {
-		t.Helper()
-		if err := d.Decode(t.Context(), "x", bytes.NewReader(packed), nullSink{}); err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		size, kept int
+		whole      bool
+	}{{100, initialBuffer, true}, {initialBuffer, 4 * initialBuffer, true}, {100, 4 * initialBuffer, true}, {4 * initialBuffer, 16 * initialBuffer, true},
+		{mostFlat, mostFlat + blockBytes, true}, {mostFlat + 1, mostFlat + blockBytes, false}, {len(large), mostFlat + blockBytes, false}} {
+		packed := zip(large[:c.size])
+		sameOutcome(t, outcomeOf(d, 0, packed), outcomeOf(streaming(Limits{}), 0, packed))
+		if whole := d.flat.streamed != nil; whole != c.whole || len(d.flat.buf) != c.kept {
+			t.Errorf("%d bytes: whole %v, %d bytes are kept, want %v, %d", c.size, whole, len(d.flat.buf), c.whole, c.kept)
 		}
-	}
-	read(large)
-	grown := len(d.flat.buf)
-	for range 3 { // it stays where large texts come often enough
-		for range flatIdle {
-			read(small)
-		}
-		if n := len(d.flat.buf); n != grown {
-			t.Fatalf("%d bytes of %d are left", n, grown)
-		}
-		read(large)
-	}
-	for range flatIdle + 1 {
-		read(small)
-	}
-	if n := len(d.flat.buf); n >= grown || n > flatKept {
-		t.Errorf("%d bytes are kept of %d", n, grown)
 	}
 }
 
