@@ -135,7 +135,7 @@ awsjs:
 
 ## bench: speed and memory, as docs/benchmarks.md keeps them (takes about an hour; BENCH='-quick' for a look)
 bench: libdeflate build
-	go run ./test/bench -spoor bin/spoor $(BENCH)
+	go run -tags '$(TAGS)' ./test/bench -spoor bin/spoor $(BENCH)
 
 ## bench-noise: findings per 10 000 events of each rule on logs without attacks
 bench-noise:

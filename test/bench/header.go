@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+
+	"spoor/internal/inflate"
 )
 
 // header prints what the figures depend on.
@@ -26,7 +28,11 @@ func (b *bench) inflate(ctx context.Context) string {
 	}
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, "inflate: ") {
-			return strings.TrimSpace(line)
+			line = strings.TrimSpace(line)
+			if inflate.Engine() == "" != strings.Contains(line, "klauspost") {
+				line += ", but not for decoding alone, which the benchmark was built with another for"
+			}
+			return line
 		}
 	}
 	return "inflate: not told"
