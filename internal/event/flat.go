@@ -70,7 +70,7 @@ func (f *flat) fit(size int) {
 // leaveFlat gives the decoder back its window for streamed texts.
 func (d *Decoder) leaveFlat() {
 	if f := &d.flat; f.streamed != nil {
-		poison(f.buf[:f.size])
+		poison(f.buf[f.at:f.size])
 		d.buf, f.streamed = f.streamed, nil
 	}
 }
