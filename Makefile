@@ -52,7 +52,7 @@ OUTSIDE := test/arch test/bench test/docs test/faults test/interop test/rig test
 ## test: format, vet, staticcheck, and every test, those of the packages themselves under the race detector
 test: lint chdb moto pyiceberg awscli awsjs
 	go test -tags '$(TAGS)' -race -timeout 30m $$(go list ./... | grep -vE "^spoor/($$(echo $(OUTSIDE) | tr ' ' '|'))$$")
-	go test -race -timeout 30m $(VARIANTS)
+	go test -timeout 30m $(VARIANTS)
 	GOFLAGS="$$GOFLAGS -tags=$(TAGS)" go test -timeout 30m $(addprefix ./,$(OUTSIDE))
 	go test -tags '$(TAGS)' -run 'TestMemory|TestGrowth|TestOthers' ./internal/store/duckdb
 
