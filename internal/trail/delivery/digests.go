@@ -164,9 +164,15 @@ func (c *courier) waiting() map[pair]bool {
 		return nil
 	}
 	pairs := map[pair]bool{}
+	c.onTheWay(func(_ *item, _ *run, of pair) { pairs[of] = true })
+	return pairs
+}
+
+// onTheWay visits the files of runs that are not delivered yet, each with its run and the chain, there or not, that it will belong to.
+func (c *courier) onTheWay(visit func(it *item, r *run, of pair)) {
 	note := func(it *item) {
 		if r := c.runOf(it); r != nil {
-			pairs[pair{r.Since, it.file.Account, it.file.Region}] = true
+			visit(it, r, pair{r.Since, it.file.Account, it.file.Region})
 		}
 	}
 	for _, it := range c.pending {
@@ -177,7 +183,6 @@ func (c *courier) waiting() map[pair]bool {
 	for _, it := range c.inbox {
 		note(it)
 	}
-	return pairs
 }
 
 // late says whether a digest that ends then can only be made as a backfill digest. The first one of a chain never is: it is what
@@ -196,24 +201,14 @@ func (c *courier) oldest(now time.Time) map[pair]time.Time {
 		return nil
 	}
 	found := map[pair]time.Time{}
-	note := func(it *item) {
-		r := c.runOf(it)
-		if r == nil || r.Place.Bucket != it.place.Bucket || r.Place.Prefix != it.place.Prefix {
+	c.onTheWay(func(it *item, r *run, of pair) {
+		if r.Place.Bucket != it.place.Bucket || r.Place.Prefix != it.place.Prefix {
 			return
 		}
-		p := pair{r.Since, it.file.Account, it.file.Region}
-		if at, ok := found[p]; !ok || it.cut.Before(at) {
-			found[p] = it.cut
+		if at, ok := found[of]; !ok || it.cut.Before(at) {
+			found[of] = it.cut
 		}
-	}
-	for _, it := range c.pending {
-		note(it)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, it := range c.inbox {
-		note(it)
-	}
+	})
 	return found
 }
 
