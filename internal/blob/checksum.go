@@ -91,13 +91,21 @@ func algorithmOf(o *s3.GetObjectOutput) types.ChecksumAlgorithm {
 	return a
 }
 
-// hashed is the body of a part with its checksum, of the algorithm of an upload with these checksums.
-func hashed(part *s3.UploadPartInput, checksums []byte) (io.Reader, error) {
-	var c s3response.Checksum
-	if err := json.Unmarshal(checksums, &c); err != nil {
-		return nil, fmt.Errorf("read the checksums of an upload: %w", err)
+// checksums gives those that are kept of an object or an upload, and whether there are any.
+func (s *store) checksums(dir, object string) (c s3response.Checksum, kept bool, err error) {
+	b, err := s.attrs.get(nil, dir, object, attrChecksums)
+	if err != nil || b == nil {
+		return c, false, err
 	}
-	algorithm := strings.ToLower(string(c.Algorithm))
+	if err := json.Unmarshal(b, &c); err != nil {
+		return c, false, fmt.Errorf("read the checksums of an object or an upload: %w", err)
+	}
+	return c, true, nil
+}
+
+// hashed is the body of a part with its checksum of an algorithm.
+func hashed(part *s3.UploadPartInput, of types.ChecksumAlgorithm) (io.Reader, error) {
+	algorithm := strings.ToLower(string(of))
 	body := part.Body
 	if body == nil {
 		body = strings.NewReader("")

@@ -7,7 +7,6 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -123,15 +122,9 @@ func (p *sealedPart) Checksum() string { return p.sum() }
 // sealedPart prepares the body of a part. As in the backend, a checksum has to be of the upload's algorithm, where that has one,
 // and one that the sender gave is compared.
 func (s *store) sealedPart(in *s3.UploadPartInput, dir, upload string, dataKey []byte) (*sealedPart, error) {
-	b, err := s.attrs.get(nil, dir, upload, attrChecksums)
+	of, _, err := s.checksums(dir, upload)
 	if err != nil {
 		return nil, err
-	}
-	var of s3response.Checksum
-	if b != nil {
-		if err := json.Unmarshal(b, &of); err != nil {
-			return nil, fmt.Errorf("read the checksums of an upload: %w", err)
-		}
 	}
 	body := in.Body
 	if body == nil {

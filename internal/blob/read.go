@@ -618,14 +618,6 @@ func (s *store) info(p place) (v versionInfo, err error) {
 			return v, err
 		}
 	}
-	b, err := s.attrs.get(nil, p.dir, p.object, attrChecksums)
-	if err != nil {
-		return v, err
-	}
-	if b != nil {
-		if err := json.Unmarshal(b, &v.sum); err != nil {
-			return v, fmt.Errorf("read the checksums of an object: %w", err)
-		}
-	}
-	return v, nil
+	v.sum, _, err = s.checksums(p.dir, p.object)
+	return v, err
 }

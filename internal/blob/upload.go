@@ -197,10 +197,10 @@ func (s *store) UploadPartCopy(ctx context.Context, in *s3.UploadPartCopyInput) 
 	if err != nil {
 		return out, err
 	}
-	if b, err := s.attrs.get(nil, dir, object, attrChecksums); err != nil {
+	if of, kept, err := s.checksums(dir, object); err != nil {
 		return out, err
-	} else if b != nil {
-		if part.Body, err = hashed(part, b); err != nil {
+	} else if kept {
+		if part.Body, err = hashed(part, of.Algorithm); err != nil {
 			return out, err
 		}
 	}
